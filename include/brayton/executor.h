@@ -1,0 +1,79 @@
+// In-flight batching over token ids: enqueue from any thread, tokens come back by callback.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "brayton/request.h"
+
+namespace brayton {
+
+class Program;
+
+struct Request {
+  std::vector<int32_t> prompt;   // at least one id, all within the vocabulary
+  SamplingParams sampling;       // `stop` strings are not looked at here: they need text
+  bool prompt_logprobs = false;  // of each prompt token but the first
+  bool return_logits = false;    // those after the prompt's last token
+};
+
+struct RequestResult {
+  RequestId id = 0;
+  std::vector<TokenOutput> tokens;
+  FinishReason finish_reason = FinishReason::kNone;
+  std::string error;                   // when kError
+  std::vector<float> prompt_logprobs;  // [prompt - 1] when asked for
+  std::vector<float> logits;           // [vocab] when asked for
+  double queue_ms = 0;                 // from enqueue to the first step
+  double first_token_ms = 0;           // from enqueue
+  double total_ms = 0;
+};
+
+struct RequestCallbacks {
+  // Called on the loop thread: must be quick and must not throw. Return false to cancel.
+  std::function<bool(const TokenOutput&)> on_token;
+  std::function<void(const RequestResult&)> on_finish;  // exactly once, on the loop thread
+};
+
+struct ExecutorOptions {
+  int64_t max_queue_size = 0;  // waiting requests; 0: no limit
+};
+
+// Counters since the start; a snapshot.
+struct ExecutorStats {
+  int64_t steps = 0;
+  int64_t generated_tokens = 0;
+  int64_t prompt_tokens = 0;
+  int64_t waiting = 0;
+  int64_t running = 0;
+  int64_t used_blocks = 0;
+  int64_t total_blocks = 0;
+  std::vector<float> host_us;  // host work of the last steps, device time excluded, newest last
+};
+
+// One loop thread owns all state; every method may be called from any thread.
+class Executor {
+ public:
+  Executor(std::shared_ptr<Program> program, const ExecutorOptions& options = {});
+  ~Executor();  // cancels what is in flight
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  // Throws Error(kInvalidArgument) for a request that could never run, naming field, value and
+  // limit, and Error(kResourceExhausted) when the queue is full.
+  RequestId enqueue(Request request, RequestCallbacks callbacks = {});
+  // Waits for the end of one request that was enqueued without on_finish; hands its result over.
+  RequestResult await(RequestId id);
+  // Tokens so far are kept, blocks freed before the next step. Unknown ids are ignored.
+  void cancel(RequestId id);
+  ExecutorStats stats() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace brayton
