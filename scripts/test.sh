@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds everything and runs every test that needs no GPU.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+
+bash scripts/install-dependencies.sh
+model="$(bash scripts/fetch-model.sh)"
+cmake --preset ci -DBRAYTON_SMOLLM2="$model"
+ninja -C build/release
+python3 tools/check_layers.py
+python3 tools/check_sizes.py
+ctest --test-dir build/release -L cpu -j 2 --output-on-failure
