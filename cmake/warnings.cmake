@@ -1,4 +1,5 @@
-add_compile_options(-Wall -Wextra)
+# Designated initializers leave out fields on purpose.
+add_compile_options(-Wall -Wextra -Wno-missing-field-initializers)
 if(BRAYTON_WERROR)
   add_compile_options(-Werror)
 endif()

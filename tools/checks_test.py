@@ -83,8 +83,9 @@ class CheckLayersTest(unittest.TestCase):
 
     def test_each_breach_is_named_with_file_and_line(self):
         cases = [
-            ("src/ops/mul.cc", '\n#include "executor/executor.h"\n',
-             'src/ops/mul.cc:2 includes "executor/executor.h": ops (rank 1) may not include executor'),
+            ("src/ops/mul.cc", '\n#include "executor/sequence.h"\n',
+             'src/ops/mul.cc:2 includes "executor/sequence.h": '
+             "ops (rank 1) may not include executor nouns"),
             ("src/ops/mul.cc", '#include "testing/close.h"\n', "ops (rank 1) may not include testing"),
             ("src/ops/mul.cc", "#include <fmt/format.h>\n", "only core may include fmt/..."),
             ("src/ops/mul.cc", "#include <gtest/gtest.h>\n", "only testing may include gtest/..."),
