@@ -180,20 +180,34 @@ void to_f32(DType dtype, const void* source, int64_t count, float* target) {
     case DType::kF32:
       std::memcpy(target, source, static_cast<size_t>(count) * sizeof(float));
       return;
-    case DType::kF16: return load_all<uint16_t>(source, count, target, f16_to_f32);
-    case DType::kBF16: return load_all<uint16_t>(source, count, target, bf16_to_f32);
-    case DType::kF8E4M3: return load_all<uint8_t>(source, count, target, f8e4m3_to_f32);
-    case DType::kF8E5M2: return load_all<uint8_t>(source, count, target, f8e5m2_to_f32);
-    case DType::kQ4_0: return decode_all<BlockQ4_0>(dtype, source, count, target);
-    case DType::kQ4_1: return decode_all<BlockQ4_1>(dtype, source, count, target);
-    case DType::kQ5_0: return decode_all<BlockQ5_0>(dtype, source, count, target);
-    case DType::kQ5_1: return decode_all<BlockQ5_1>(dtype, source, count, target);
-    case DType::kQ8_0: return decode_all<BlockQ8_0>(dtype, source, count, target);
-    case DType::kQ2_K: return decode_all<BlockQ2_K>(dtype, source, count, target);
-    case DType::kQ3_K: return decode_all<BlockQ3_K>(dtype, source, count, target);
-    case DType::kQ4_K: return decode_all<BlockQ4_K>(dtype, source, count, target);
-    case DType::kQ5_K: return decode_all<BlockQ5_K>(dtype, source, count, target);
-    case DType::kQ6_K: return decode_all<BlockQ6_K>(dtype, source, count, target);
+    case DType::kF16:
+      return load_all<uint16_t>(source, count, target, f16_to_f32);
+    case DType::kBF16:
+      return load_all<uint16_t>(source, count, target, bf16_to_f32);
+    case DType::kF8E4M3:
+      return load_all<uint8_t>(source, count, target, f8e4m3_to_f32);
+    case DType::kF8E5M2:
+      return load_all<uint8_t>(source, count, target, f8e5m2_to_f32);
+    case DType::kQ4_0:
+      return decode_all<BlockQ4_0>(dtype, source, count, target);
+    case DType::kQ4_1:
+      return decode_all<BlockQ4_1>(dtype, source, count, target);
+    case DType::kQ5_0:
+      return decode_all<BlockQ5_0>(dtype, source, count, target);
+    case DType::kQ5_1:
+      return decode_all<BlockQ5_1>(dtype, source, count, target);
+    case DType::kQ8_0:
+      return decode_all<BlockQ8_0>(dtype, source, count, target);
+    case DType::kQ2_K:
+      return decode_all<BlockQ2_K>(dtype, source, count, target);
+    case DType::kQ3_K:
+      return decode_all<BlockQ3_K>(dtype, source, count, target);
+    case DType::kQ4_K:
+      return decode_all<BlockQ4_K>(dtype, source, count, target);
+    case DType::kQ5_K:
+      return decode_all<BlockQ5_K>(dtype, source, count, target);
+    case DType::kQ6_K:
+      return decode_all<BlockQ6_K>(dtype, source, count, target);
     default:
       throw_error(ErrorCode::kUnsupported, "[to_f32] dtype must be a float or block type, got {}",
                   dtype_name(dtype));
@@ -205,8 +219,10 @@ void from_f32(DType dtype, const float* source, int64_t count, void* target) {
     case DType::kF32:
       std::memcpy(target, source, static_cast<size_t>(count) * sizeof(float));
       return;
-    case DType::kF16: return store_all<uint16_t>(source, count, target, f32_to_f16);
-    case DType::kBF16: return store_all<uint16_t>(source, count, target, f32_to_bf16);
+    case DType::kF16:
+      return store_all<uint16_t>(source, count, target, f32_to_f16);
+    case DType::kBF16:
+      return store_all<uint16_t>(source, count, target, f32_to_bf16);
     case DType::kQ8_0: {
       BRAYTON_CHECK_EQ(count % 32, 0);
       auto* blocks = static_cast<BlockQ8_0*>(target);
