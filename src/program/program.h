@@ -18,16 +18,16 @@ struct ProgramOptions {
   int64_t kv_block_size = 64;   // tokens of a block
   int64_t kv_blocks = 0;        // 0: as many as kv_bytes holds
   int64_t kv_bytes = 0;         // 0: max_sequences sequences of the model's longest, at most 1 GiB
+  bool profile = false;         // measure each op's time
 };
 
 // Bytes on the device by purpose, known before anything is loaded.
 struct MemoryPlan {
   int64_t weights = 0;
   int64_t kv = 0;
-  int64_t activations = 0;           // the arena
+  int64_t activations = 0;           // the arena, logits included
   int64_t activations_unshared = 0;  // what it would be without reuse
-  int64_t logits = 0;
-  int64_t total() const { return weights + kv + activations + logits; }
+  int64_t total() const { return weights + kv + activations; }
 };
 
 class Program {
@@ -48,7 +48,7 @@ class Program {
   // Throws Error(kInvalidArgument) when the step exceeds the options or names a block outside.
   virtual TensorView run(const StepInputs& inputs) = 0;
 
-  // Seconds of device time by op since the last call; for --profile.
+  // Seconds of device time by op since the last call; empty unless options().profile.
   virtual std::vector<std::pair<std::string, double>> take_profile() = 0;
 };
 
