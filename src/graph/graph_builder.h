@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,7 +19,7 @@ struct WeightInfo {
 };
 
 // Looks up a tensor by name; nullopt when the checkpoint has none. A missing function stands for
-// dummy weights: every tensor exists, in `dtype` and the declared shape.
+// dummy weights: every tensor that is not optional exists, in `dtype` and the declared shape.
 using WeightLookup = std::function<std::optional<WeightInfo>(const std::string& name)>;
 
 class GraphBuilder;
@@ -112,14 +113,22 @@ class GraphBuilder {
 
  private:
   friend class Value;
+  // A leaf that is made once; `key` tells it from the others of its op.
+  Value leaf(const std::string& op, const std::string& key, const ValueType& type,
+             Attributes attributes);
+  Value input(const std::string& name, char length);
+  Value constant(const std::vector<double>& values);
   Value one(const std::string& op, std::vector<Value> inputs, Attributes attributes = {});
+  // `one`, with the name of the weight in the message of an error.
+  Value rearrange(const std::string& op, const std::vector<Value>& inputs, Attributes attributes);
+  std::string weight_of(Value value) const;
 
   Graph graph_;
   DType dtype_;
   WeightLookup lookup_;
   std::vector<std::string> faults_;
   int64_t attentions_ = 0;
-  std::map<std::string, ValueId> leaves_;
+  std::map<std::string, ValueId> leaves_;  // by op and key
 };
 
 }  // namespace brayton
