@@ -1,0 +1,14 @@
+// Memory of the CPU backend.
+#pragma once
+
+#include <cstddef>
+
+#include "backends/backend.h"
+
+namespace brayton::cpu {
+
+// Zeroed, at least 64-byte aligned. `huge`: ask for huge pages, for what is read as a whole.
+// Throws Error(kResourceExhausted).
+Buffer allocate_memory(size_t bytes, bool huge = false);
+
+}  // namespace brayton::cpu
