@@ -50,7 +50,8 @@ void attend(const AttentionArgs& args, int64_t s, int64_t t, int64_t position, i
       dot += double{load_float(args.q, t, h, i)} *
              load_float(args.cache.dtype, args.cache.data, key + i);
     double score = args.scale * dot;
-    if (args.slopes) score += double{args.slopes.as<float>()[h]} * static_cast<double>(j - position);
+    if (args.slopes)
+      score += double{args.slopes.as<float>()[h]} * static_cast<double>(j - position);
     if (args.softcap > 0.0f) score = args.softcap * std::tanh(score / args.softcap);
     scores.push_back(score);
     largest = std::max(largest, score);

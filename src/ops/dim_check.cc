@@ -109,7 +109,8 @@ DimCheck& DimCheck::weight(const TensorView& tensor, std::string_view name) {
 DimCheck& DimCheck::contiguous(const TensorView& tensor, std::string_view name) {
   if (!tensor.contiguous())
     throw_error(ErrorCode::kInvalidArgument, "[{}] {} must be contiguous, got strides [{}]", op_,
-                name, fmt::join(tensor.strides.begin(), tensor.strides.begin() + tensor.rank(), ", "));
+                name,
+                fmt::join(tensor.strides.begin(), tensor.strides.begin() + tensor.rank(), ", "));
   return *this;
 }
 
