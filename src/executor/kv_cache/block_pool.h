@@ -18,6 +18,7 @@ class BlockPool {
 
   // Appends `count` blocks to `out`; false, and nothing taken, when fewer are available.
   bool allocate(int64_t count, std::vector<BlockId>& out);
+  // Both throw Error(kInternal) for a block that nobody owns.
   void share(BlockId block);
   void release(BlockId block);  // back to the pool with its last owner
   int64_t references(BlockId block) const { return references_.at(block); }
