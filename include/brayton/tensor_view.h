@@ -30,7 +30,7 @@ class Shape {
   void push_back(int64_t dim);  // throws Error beyond kMaxRank
   const int64_t* begin() const { return dims_.data(); }
   const int64_t* end() const { return dims_.data() + rank_; }
-  int64_t elements() const;  // product of the dimensions; 1 for rank 0
+  int64_t elements() const;  // product of the dimensions, 1 for rank 0; throws Error on overflow
   std::string str() const;   // "[2, 3]"
   friend bool operator==(const Shape& a, const Shape& b) {
     if (a.rank_ != b.rank_) return false;
@@ -81,7 +81,8 @@ struct TensorView {
   TensorView reshape(const Shape& shape) const;
 };
 
-// Bytes of `shape` in `dtype`; throws Error when a row is not whole blocks or on overflow.
+// Bytes of `shape` in `dtype`; throws Error(kInvalidModel) for a negative dimension, a row that is
+// not whole blocks, and sizes or strides that overflow. Check shapes from files with it first.
 int64_t storage_bytes(DType dtype, const Shape& shape);
 
 }  // namespace brayton

@@ -25,11 +25,18 @@ constexpr std::pair<DType, DTypeInfo> kTypes[] = {
     {DType::kQ6_K, {"q6_k", 256, 210}},
 };
 
+// By number, with block_elements 0 where there is no type.
+constexpr auto kByNumber = [] {
+  std::array<DTypeInfo, static_cast<size_t>(DType::kQ6_K) + 1> table{};
+  for (const auto& [type, info] : kTypes) table[static_cast<size_t>(type)] = info;
+  return table;
+}();
+
 }  // namespace
 
 const DTypeInfo& dtype_info(DType dtype) {
-  for (const auto& [type, info] : kTypes)
-    if (type == dtype) return info;
+  const auto number = static_cast<size_t>(dtype);
+  if (number < kByNumber.size() && kByNumber[number].block_elements > 0) return kByNumber[number];
   throw_error(ErrorCode::kInternal, "[dtype] no type has the number {}", static_cast<int>(dtype));
 }
 

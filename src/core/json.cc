@@ -1,6 +1,7 @@
 #include "core/json.h"
 
 #include <cmath>
+#include <limits>
 
 #include "core/format.h"
 
@@ -18,10 +19,11 @@ std::string shown(const Json& value) {
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& where) {
-  bool too_deep = false;
-  const auto limit = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth) too_deep = true;
-    if (too_deep)
+  // `depth` counts the levels around the event.
+  const auto limit = [&](int depth, Json::parse_event_t event, Json&) {
+    const bool opens =
+        event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
+    if (opens && depth >= kMaxDepth)
       throw_error(ErrorCode::kInvalidModel, "[{}] JSON must nest at most {} levels", where,
                   kMaxDepth);
     return true;

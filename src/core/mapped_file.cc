@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -20,7 +21,9 @@ namespace {
 
 struct Descriptor {
   int fd;
-  ~Descriptor() { ::close(fd); }
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
 };
 
 // Whole pages within [begin, begin + size), or all pages that touch it.
@@ -37,7 +40,8 @@ void advise(const void* begin, size_t size, std::span<const std::byte> all, int 
 }  // namespace
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // O_NONBLOCK: opening a FIFO must not wait for a writer.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) fail("open", path);
   struct stat status {};
   if (::fstat(file.fd, &status) != 0) fail("fstat", path);

@@ -1,71 +1,88 @@
-// A mapped file shows the file's bytes, and a copied one ends at an unreadable page.
+// A mapped file shows the bytes of the file; what is no file is an error that names path and call.
 #include "core/mapped_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <string>
-#include <vector>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 
 #include "brayton/error.h"
 
 namespace brayton {
 namespace {
 
-std::string message_of(auto&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
+namespace fs = std::filesystem;
+
+class MappedFileTest : public testing::Test {
+ protected:
+  MappedFileTest() {
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) /
+              ("mapped_file_" + std::to_string(::getpid()) + "_" + test->name());
+    fs::create_directories(folder_);
   }
-  return "no error";
-}
+  ~MappedFileTest() override { fs::remove_all(folder_); }
 
-// The kernel refuses to read what the process may not: no signal is needed to find out.
-bool readable(const std::byte* at) {
-  int ends[2];
-  if (::pipe(ends) != 0) return false;
-  const bool read = ::write(ends[1], at, 1) == 1;
-  ::close(ends[0]);
-  ::close(ends[1]);
-  return read;
-}
+  std::string write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+    return folder_ / name;
+  }
 
-TEST(MappedFile, BytesOfAFileSurviveDroppedPages) {
-  const std::string path = ::testing::TempDir() + "brayton_mapped_file_test";
-  const std::string text(20000, 'x');
-  std::FILE* out = std::fopen(path.c_str(), "wb");
-  std::fwrite(text.data(), 1, text.size(), out);
-  std::fclose(out);
+  static std::string message_of(const std::string& path, size_t limit = 1 << 20) {
+    try {
+      read_text_file(path, limit);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(MappedFileTest, ShowsTheBytes) {
+  const std::string text("a\0b\xff", 4);
+  const std::string path = write("f", text);
   const auto file = MappedFile::open(path);
-  ASSERT_EQ(file->size(), text.size());
-  file->will_need(file->bytes().data(), file->size());
-  file->drop_pages(file->bytes().data() + 1, file->size() - 1);
+  EXPECT_EQ(file->path(), path);
+  ASSERT_EQ(file->size(), 4u);
+  EXPECT_EQ(std::memcmp(file->bytes().data(), text.data(), 4), 0);
   EXPECT_EQ(read_text_file(path), text);
-  for (const std::byte b : file->bytes()) ASSERT_EQ(b, std::byte{'x'});
-  EXPECT_EQ(message_of([&] { read_text_file(path, 100); }),
-            "[file] '" + path + "' must have at most 100 bytes, got 20000");
-  std::remove(path.c_str());
 }
 
-TEST(MappedFile, CopiesEndAtAnUnreadablePage) {
-  for (const size_t size : {size_t{0}, size_t{1}, size_t{4095}, size_t{4096}, size_t{10000}}) {
-    const std::vector<std::byte> bytes(size, std::byte{7});
-    const auto file = MappedFile::from_bytes("a copy", bytes);
-    EXPECT_EQ(file->path(), "a copy");
-    ASSERT_EQ(file->size(), size);
-    EXPECT_FALSE(readable(file->bytes().data() + size)) << size;
-    file->drop_pages(file->bytes().data(), size);
-    for (const std::byte b : file->bytes()) ASSERT_EQ(b, std::byte{7});
-  }
+TEST_F(MappedFileTest, AnEmptyFileIsEmpty) {
+  const auto file = MappedFile::open(write("f", ""));
+  EXPECT_TRUE(file->bytes().empty());
+  file->will_need(file->bytes().data(), 10);
+  EXPECT_EQ(read_text_file(file->path()), "");
 }
 
-TEST(MappedFile, ErrorsNameThePath) {
-  EXPECT_EQ(message_of([] { MappedFile::open("/nowhere/at/all"); }),
-            "[file] open('/nowhere/at/all'): No such file or directory");
-  EXPECT_EQ(message_of([] { MappedFile::open("/"); }), "[file] '/' must be a regular file");
+TEST_F(MappedFileTest, HintsChangeNoByte) {
+  const std::string text(100'000, 'x');
+  const auto file = MappedFile::open(write("f", text));
+  const std::byte* data = file->bytes().data();
+  file->will_need(data + 1, 5000);
+  file->drop_pages(data + 1, 50'000);
+  file->drop_pages(data, size_t{1} << 40);  // beyond the end
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(data), file->size()), text);
+}
+
+TEST_F(MappedFileTest, ErrorsNamePathAndCall) {
+  const std::string missing = folder_ / "missing";
+  EXPECT_EQ(message_of(missing), "[file] open('" + missing + "'): No such file or directory");
+  EXPECT_EQ(message_of(folder_), "[file] '" + folder_.string() + "' must be a regular file");
+  const std::string fifo = folder_ / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_EQ(message_of(fifo), "[file] '" + fifo + "' must be a regular file");
+}
+
+TEST_F(MappedFileTest, TextFilesHaveALimit) {
+  const std::string path = write("f", "12345");
+  EXPECT_EQ(message_of(path, 5), "no error");
+  EXPECT_EQ(message_of(path, 4), "[file] '" + path + "' must have at most 4 bytes, got 5");
 }
 
 }  // namespace
