@@ -4,6 +4,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import check_isa_symbols
 import check_layers
 import check_sizes
 
@@ -146,6 +147,26 @@ class CheckSizesTest(unittest.TestCase):
 
     def test_an_empty_tree_passes(self):
         self.assertEqual(self.check({}), ([], [], 0, 0))
+
+
+class CheckIsaSymbolsTest(unittest.TestCase):
+    def test_only_the_levels_own_code_may_be_shared(self):
+        listing = """\
+0000000000000000 T brayton::cpu::avx2::linear(brayton::cpu::LinearArgs const&)
+0000000000000000 W void brayton::ThreadPool::run<brayton::cpu::avx2::Task>(long)
+0000000000000010 t brayton::ThreadPool::threads() const
+0000000000000000 V vtable for brayton::Stream
+                 U memcpy
+0000000000000000 W std::vector<int>::_M_realloc_insert(int&&)
+0000000000000000 T brayton::cpu::avx512::linear()
+0000000000000000 t _GLOBAL__sub_I_linear.cc
+"""
+        faults = list(check_isa_symbols.faults_of(listing, "avx2"))
+        self.assertEqual(faults, [
+            "code that other levels could be linked to: "
+            "std::vector<int>::_M_realloc_insert(int&&)",
+            "code that other levels could be linked to: brayton::cpu::avx512::linear()",
+            "a static initialiser, which runs on every CPU: _GLOBAL__sub_I_linear.cc"])
 
 
 if __name__ == "__main__":
