@@ -177,14 +177,15 @@ void Graph::verify() const {
     };
     std::vector<const ValueType*> inputs;
     for (ValueId id : node.inputs) {
-      if (id != kNoValue && (id < 0 || id >= value_count())) broken(format("reads no value %{}", id));
+      if (id != kNoValue && (id < 0 || id >= value_count()))
+        broken(format("reads %{}, which is no value", id));
       if (id != kNoValue && !defined[id]) broken(format("reads %{} before it is made", id));
       inputs.push_back(id == kNoValue ? nullptr : &values_[id].type);
     }
     std::vector<ValueType> outputs;
     for (size_t j = 0; j < node.outputs.size(); ++j) {
       const ValueId id = node.outputs[j];
-      if (id < 0 || id >= value_count()) broken(format("makes no value %{}", id));
+      if (id < 0 || id >= value_count()) broken(format("makes %{}, which is no value", id));
       const ValueInfo& info = values_[id];
       if (info.producer != static_cast<NodeId>(i) || info.output != static_cast<int>(j))
         broken(format("makes %{}, which says it is output {} of node {}", id, info.output,

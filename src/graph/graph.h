@@ -44,7 +44,8 @@ class Graph {
   const Node& producer(ValueId id) const { return nodes_.at(values_.at(id).producer); }
 
   // Appends a node; checks arity and infers the output types with the op's schema row.
-  // Throws Error(kInvalidArgument) "[rms_norm] w.D must be 4096, got 4095".
+  // Absent inputs at the end are dropped. Throws Error(kInvalidArgument)
+  // "[rms_norm] w.D must be 4096, got 4095".
   std::vector<ValueId> add(const std::string& op, std::vector<ValueId> inputs,
                            Attributes attributes = {});
   // Leaves carry their own type.
@@ -62,7 +63,8 @@ class Graph {
   // Inputs stay. Returns how many nodes went.
   int64_t compact();
 
-  // Throws Error(kInternal) naming the node that breaks an invariant: order, ids, types as inferred.
+  // Throws Error(kInternal) naming the node that breaks an invariant: order, ids, types as
+  // inferred.
   void verify() const;
 
  private:

@@ -106,7 +106,8 @@ Value GraphBuilder::rearrange(const std::string& op, const std::vector<Value>& i
   } catch (const Error& fault) {
     for (const Value& value : inputs) {
       const std::string name = weight_of(value);
-      if (!name.empty()) throw Error(fault.code(), format("{}; of weight '{}'", fault.what(), name));
+      if (name.empty()) continue;
+      throw Error(fault.code(), format("{}; of weight '{}'", fault.what(), name));
     }
     throw;
   }
@@ -144,8 +145,9 @@ Value GraphBuilder::rope(Value x, Value positions, int64_t head_dim, const RopeO
 }
 
 Value GraphBuilder::attention(Value q, Value k, Value v, const AttentionOptions& options) {
-  const double scale = options.scale != 0.0 ? options.scale
-                                            : 1.0 / std::sqrt(static_cast<double>(options.head_dim));
+  const double scale = options.scale != 0.0
+                           ? options.scale
+                           : 1.0 / std::sqrt(static_cast<double>(options.head_dim));
   const Value slopes = options.slopes.empty() ? Value() : constant(options.slopes);
   return one("attention", {q, k, v, slopes},
              {{"heads", options.heads},

@@ -255,7 +255,8 @@ class Parser {
     int64_t results = 0;
     do {
       const ValueId id = value_id();
-      if (id != first + results) fail(format("the definition of %{}, got %{}", first + results, id));
+      if (id != first + results)
+        fail(format("the definition of %{}, got %{}", first + results, id));
       ++results;
     } while (take(", "));
     expect(" = ");
