@@ -10,8 +10,8 @@ from pathlib import Path
 SUFFIXES = (".cc", ".h", ".cu", ".cuh", ".rs", ".py", ".sh", ".cmake")
 LIMIT = 800
 QUESTIONED = 500
-EXAMPLE_LIMIT = 60  # examples: fewer lines than this
-MAIN_LIMIT = 150    # a command's main: fewer lines than this
+EXAMPLE_LIMIT = 60  # an example, up to and without this
+COMMAND_LIMIT = 150  # a command's main, the same
 
 
 def source_files(root):
@@ -31,8 +31,8 @@ def limit_of(name):
     """The lines that a file must stay below."""
     if name.startswith("examples/"):
         return EXAMPLE_LIMIT
-    if name.startswith("src/cli/") and Path(name).name.endswith("main.cc"):
-        return MAIN_LIMIT
+    if name.startswith("src/cli/") and not name.endswith("_test.cc"):
+        return COMMAND_LIMIT
     return LIMIT + 1
 
 
