@@ -6,7 +6,7 @@ set -euo pipefail
 PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 
 min_cmake=3.22
-min_rust=1.80
+min_rust=1.85
 
 say() { printf '%s\n' "$*" >&2; }
 have() { command -v "$1" > /dev/null 2>&1; }
@@ -18,6 +18,7 @@ need_command() { have "$1" || missing+=("$2"); }
 need_command g++ g++
 need_command cmake cmake
 need_command ninja ninja-build
+need_command make make  # for the C++ source bundled in a crate
 need_command ccache ccache
 need_command python3 python3
 
@@ -81,7 +82,7 @@ if ! have cargo || ! have rustc; then
   say "A Rust toolchain ($min_rust or later) is missing: the tokenizers are Rust crates."
   say "Get it from https://rustup.rs:"
   say "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"
-  say "or, where the distribution's is recent enough: sudo apt-get install cargo rustc"
+  say "or, on Debian 13 and Ubuntu 25.04 or later: sudo apt-get install cargo rustc"
   say "Then run this script again."
   exit 1
 fi
