@@ -15,4 +15,10 @@ if(NOT BRAYTON_SANITIZE)
       set_tests_properties(isa_symbols_${level} PROPERTIES LABELS cpu)
     endif()
   endforeach()
+  if(TARGET brayton)
+    add_test(NAME self_contained
+             COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_SOURCE_DIR}/tools/check_self_contained.py
+                     --readelf ${CMAKE_READELF} $<TARGET_FILE:brayton>)
+    set_tests_properties(self_contained PROPERTIES LABELS cpu)
+  endif()
 endif()

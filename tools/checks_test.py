@@ -6,6 +6,7 @@ from pathlib import Path
 
 import check_isa_symbols
 import check_layers
+import check_self_contained
 import check_sizes
 
 RULES = """
@@ -167,6 +168,14 @@ class CheckIsaSymbolsTest(unittest.TestCase):
             "std::vector<int>::_M_realloc_insert(int&&)",
             "code that other levels could be linked to: brayton::cpu::avx512::linear()",
             "a static initialiser, which runs on every CPU: _GLOBAL__sub_I_linear.cc"])
+
+
+class CheckSelfContainedTest(unittest.TestCase):
+    def test_only_the_c_library_may_be_shared(self):
+        listing = "".join(f" 0x0000000000000001 (NEEDED)  Shared library: [{name}]\n" for name in (
+            "libm.so.6", "libc.so.6", "ld-linux-x86-64.so.2", "libstdc++.so.6", "libfmt.so.9"))
+        self.assertEqual(check_self_contained.foreign_libraries(listing),
+                         ["libstdc++.so.6", "libfmt.so.9"])
 
 
 if __name__ == "__main__":
