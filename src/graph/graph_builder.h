@@ -73,6 +73,7 @@ struct AttentionOptions {
   std::vector<double> slopes;  // ALiBi, one a head; empty: none
 };
 
+// Nodes stand in the order of the calls: where that matters, don't make two in one expression.
 // Ops check shapes as they are called. Faults of weights (missing, wrongly shaped) are collected
 // and thrown by finish(), all at once, as one Error(kInvalidModel).
 class GraphBuilder {

@@ -1,5 +1,4 @@
-// The text form of a graph, both ways. Values are numbered in the order of the nodes that make
-// them, so that a graph with gaps in its ids prints like its compacted self.
+// The text form of a graph, both ways. Values are numbered in the order in which they are made.
 //   attributes: true  -3  0.5 (always with '.', 'e', "inf" or "nan")  "text"  [1, 2]  [0.5, 1.0]
 //               [] is an empty list of integers, [.] one of numbers
 //   an absent input is '_'
@@ -312,13 +311,7 @@ class Parser {
 }  // namespace
 
 std::string print(const Graph& graph) {
-  std::vector<int64_t> number(graph.value_count(), -1);
-  int64_t next = 0;
-  for (const Node& node : graph.nodes())
-    for (ValueId id : node.outputs) number[id] = next++;
-  const auto value = [&](ValueId id) {
-    return id == kNoValue ? std::string("_") : format("%{}", number[id]);
-  };
+  const auto value = [](ValueId id) { return id == kNoValue ? "_" : format("%{}", id); };
   BRAYTON_CHECK(is_word(graph.name()));
   std::string text = format("graph {} {{\n", graph.name());
   for (const Node& node : graph.nodes()) {

@@ -36,10 +36,10 @@ Value attention(GraphBuilder& g, const BloomConfig& c, const Scope& w, Value x) 
     return c.interleaved_qkv ? stack_qkv_rows(g, fused, c.info.heads) : fused;
   };
   const Scope fused = w / "query_key_value";
-  const Qkv qkv = fused_qkv(g, x, rows(g.weight(fused / "weight", {3 * size, size})),
-                            rows(g.weight(fused / "bias", {3 * size})));
-  return project(g, w / "dense", g.attention(qkv.q, qkv.k, qkv.v, c.attention), size,
-                 Bias::kPresent);
+  const Value weight = rows(g.weight(fused / "weight", {3 * size, size}));
+  const Qkv qkv = fused_qkv(g, x, weight, rows(g.weight(fused / "bias", {3 * size})));
+  const Value y = g.attention(qkv.q, qkv.k, qkv.v, c.attention);
+  return project(g, w / "dense", y, size, Bias::kPresent);
 }
 
 Value mlp(GraphBuilder& g, const Scope& w, Value x, int64_t size) {

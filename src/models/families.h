@@ -46,8 +46,8 @@ Family bloom_family();
 
 const std::vector<Family>& families();
 
-// By "architectures"; by "model_type" when it lists none. Throws Error(kUnsupported) that says what it is, which
-// families there are and which name is nearest.
+// By "architectures"; by "model_type" when it lists none. Throws Error(kUnsupported) that says what
+// it is, which families there are and which name is nearest.
 const Family& find_family(const JsonReader& config);
 // By "general.architecture" of GGUF; the same error.
 const Family& find_gguf_family(const std::string& architecture, const std::string& where);

@@ -42,14 +42,14 @@ Value weight(GraphBuilder& g, const Gpt2Config& c, const Scope& w, int64_t in, i
 }
 
 Value conv1d(GraphBuilder& g, const Gpt2Config& c, const Scope& w, Value x, int64_t out) {
-  const int64_t in = x.type().dims.back().size;
-  return g.linear(x, weight(g, c, w, in, out), g.weight(w / "bias", {out}));
+  const Value stored = weight(g, c, w, x.type().dims.back().size, out);
+  return g.linear(x, stored, g.weight(w / "bias", {out}));
 }
 
 Value attention(GraphBuilder& g, const Gpt2Config& c, const Scope& w, Value x, int64_t index) {
   const int64_t size = c.info.hidden_size;
-  const Qkv qkv = fused_qkv(g, x, weight(g, c, w / "c_attn", size, 3 * size),
-                            g.weight(w / "c_attn" / "bias", {3 * size}));
+  const Value stored = weight(g, c, w / "c_attn", size, 3 * size);
+  const Qkv qkv = fused_qkv(g, x, stored, g.weight(w / "c_attn" / "bias", {3 * size}));
   AttentionOptions options = c.attention;
   if (c.scale_by_layer) options.scale /= static_cast<double>(index + 1);
   return conv1d(g, c, w / "c_proj", g.attention(qkv.q, qkv.k, qkv.v, options), size);
@@ -74,7 +74,8 @@ ModelDefinition build_gpt2(const JsonReader& json, DType dtype, const WeightLook
   const Scope model = g.has_weight(prefixed / "wte" / "weight") ? prefixed : root;
   const Value tokens = g.weight(model / "wte" / "weight", {info.vocab_size, info.hidden_size});
   const Value places = g.weight(model / "wpe" / "weight", {info.max_positions, info.hidden_size});
-  Value x = g.embedding(g.token_ids(), tokens) + g.embedding(g.positions(), places);
+  Value x = g.embedding(g.token_ids(), tokens);
+  x = x + g.embedding(g.positions(), places);
   for (int64_t i = 0; i < info.layers; ++i) x = layer(g, c, model / "h" / i, x, i);
   x = layer_norm(g, model / "ln_f", x, c.eps);
   const Value head =

@@ -44,10 +44,12 @@ Value attention(GraphBuilder& g, const GptNeoxConfig& c, const Scope& w, Value x
     return fused && c.interleaved_qkv ? stack_qkv_rows(g, fused, c.info.heads) : fused;
   };
   const Scope fused = w / "query_key_value";
-  const Qkv qkv = fused_qkv(g, x, rows(g.weight(fused / "weight", {3 * size, size})),
-                            rows(bias_of(g, fused, 3 * size, c.attention_bias)));
-  const auto turn = [&](Value y) { return g.rope(y, g.positions(), c.info.head_dim, c.rope); };
-  const Value y = g.attention(turn(qkv.q), turn(qkv.k), qkv.v, c.attention);
+  const Value weight = rows(g.weight(fused / "weight", {3 * size, size}));
+  const Value bias = rows(bias_of(g, fused, 3 * size, c.attention_bias));
+  const Qkv qkv = fused_qkv(g, x, weight, bias);
+  const Value q = g.rope(qkv.q, g.positions(), c.info.head_dim, c.rope);
+  const Value k = g.rope(qkv.k, g.positions(), c.info.head_dim, c.rope);
+  const Value y = g.attention(q, k, qkv.v, c.attention);
   return project(g, w / "dense", y, size, c.attention_bias);
 }
 

@@ -54,8 +54,9 @@ Value attention(GraphBuilder& g, const LlamaConfig& c, const Scope& w, Value x) 
   const Value q = project(g, w / "q_proj", x, q_size, c.attention_bias);
   const Value k = project(g, w / "k_proj", x, kv_size, c.attention_bias);
   const Value v = project(g, w / "v_proj", x, kv_size, c.attention_bias);
-  const auto turn = [&](Value y) { return g.rope(y, g.positions(), c.info.head_dim, c.rope); };
-  const Value y = g.attention(turn(q), turn(k), v, c.attention);
+  const Value turned_q = g.rope(q, g.positions(), c.info.head_dim, c.rope);
+  const Value turned_k = g.rope(k, g.positions(), c.info.head_dim, c.rope);
+  const Value y = g.attention(turned_q, turned_k, v, c.attention);
   return project(g, w / "o_proj", y, c.info.hidden_size, c.attention_bias);
 }
 

@@ -48,6 +48,7 @@ struct ValueType {
   friend bool operator==(const ValueType&, const ValueType&) = default;
 };
 
-ValueType parse_value_type(const std::string& text);  // inverse of str(); throws Error(kInvalidModel)
+// Inverse of str(). Throws Error(kInvalidModel).
+ValueType parse_value_type(const std::string& text);
 
 }  // namespace brayton
