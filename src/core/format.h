@@ -1,8 +1,15 @@
 // fmt under one name, until std::format can be taken for granted.
 #pragma once
 
-#ifndef FMT_HEADER_ONLY
+// fmt 9 (Debian 12, Ubuntu 24.04) is compiled once, in format.cc, which saves seconds per file; other
+// versions are used as headers only.
+#if __has_include(<fmt/base.h>)
 #define FMT_HEADER_ONLY
+#else
+#include <fmt/core.h>
+#if FMT_VERSION < 90000 || FMT_VERSION >= 100000
+#define FMT_HEADER_ONLY
+#endif
 #endif
 #include <fmt/format.h>
 #include <fmt/ranges.h>
