@@ -13,6 +13,8 @@
 
 namespace brayton {
 
+class MappedFile;
+
 // Names as in the file's "model" section.
 struct EngineModel {
   std::string family;
@@ -60,6 +62,7 @@ void write_engine(const Engine& engine, const std::string& path,
 // Maps the file, checks version, layout and the hash of every section.
 // Throws Error(kInvalidModel) "[path] section 'weights' is damaged: ...; build the engine again".
 Engine open_engine(const std::string& path);
+Engine open_engine(std::shared_ptr<const MappedFile> file);
 
 bool is_engine_file(const std::string& path);  // by its first bytes
 

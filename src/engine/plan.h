@@ -15,6 +15,9 @@ namespace brayton {
 
 using PlanValueId = int32_t;
 
+// Values have one definition: an instruction that lists them as output, or for leaves and for views
+// that no instruction writes, their existence. A view that is an output is written in place, into the
+// columns of its base; from then on, nothing reads those columns by a value defined before.
 struct PlanValue {
   enum class Kind : uint8_t {
     kInput,       // written by the step: token_ids, positions, logit_rows
@@ -22,7 +25,7 @@ struct PlanValue {
     kConstant,    // f32 numbers in the plan
     kLoaded,      // result of a load instruction
     kActivation,  // lives in the arena
-    kView,        // columns [begin, end) of another activation
+    kView,        // columns [begin, begin + last dimension) of an activation
   };
   Kind kind = Kind::kActivation;
   ValueType type;
@@ -51,7 +54,12 @@ struct Plan {
   DType dtype = DType::kF32;       // nominal activation type
 };
 
+// Checks ids, types, the order of definitions and views, so that a plan from a file can be followed
+// blindly; what each op makes of its inputs is checked by who knows the op.
+// Throws Error(kInvalidModel) "[where] steps[3] ...".
+void check(const Plan& plan, const std::string& where);
+
 Json to_json(const Plan& plan);
-Plan plan_from_json(const Json& json, const std::string& where);  // throws Error(kInvalidModel)
+Plan plan_from_json(const Json& json, const std::string& where);  // checked
 
 }  // namespace brayton
