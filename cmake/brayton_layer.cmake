@@ -48,6 +48,8 @@ function(brayton_add_test NAME)
   endif()
   add_executable(${NAME} ${TEST_SOURCES})
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  # Tests are compiled more often than they run.
+  target_compile_options(${NAME} PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O1>)
   target_link_libraries(${NAME} PRIVATE ${TEST_DEPS} GTest::gtest GTest::gtest_main)
   target_compile_definitions(${NAME} PRIVATE BRAYTON_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data"
                                              BRAYTON_SMOLLM2="${BRAYTON_SMOLLM2}")
