@@ -100,6 +100,21 @@ TEST(Families, UnknownOnesAreToldWhatThereIs) {
   EXPECT_EQ(find_error("{}"), "[config.json] field 'model_type' is missing");
 }
 
+TEST(Families, TheLargestConfigsStayCheap) {
+  for (const char* type : {"llama", "gpt2", "gpt_neox", "bloom"}) {
+    Json config = parse_json(R"({"vocab_size": 16777216, "hidden_size": 262144,
+      "num_hidden_layers": 1024, "num_attention_heads": 64, "intermediate_size": 1048576})",
+                             "config.json");
+    config["model_type"] = type;
+    testing::AllocationMeter meter;
+    EXPECT_EQ(build_model(config).info.layers, 1024);
+    EXPECT_LT(meter.peak(), size_t{64} << 20) << type;
+    config["num_hidden_layers"] = 1025;
+    EXPECT_NE(error_of([&] { build_model(config); }).find("must be an integer in [1, 1024]"),
+              std::string::npos);
+  }
+}
+
 // A lying config is an Error or a model of bounded size, and costs bounded memory.
 TEST(Families, MutatedConfigsAreModelsOrErrors) {
   std::vector<std::string> configs;
