@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/check.h"
+#include "core/format.h"
 #include "ops/dim_check.h"
 #include "ops/float_element.h"
 
@@ -17,10 +17,7 @@ int64_t cache_offset(const AttentionArgs& args, int64_t s, int64_t position, int
                      int64_t kv_head) {
   const int64_t block_size = args.cache.dim(3);
   const int64_t column = position / block_size;
-  BRAYTON_CHECK_LT(column, args.block_table.dim(1));
-  const int32_t block =
-      args.block_table.as<int32_t>()[s * args.block_table.strides[0] + column];
-  BRAYTON_CHECK(block >= 0 && block < args.cache.dim(0));
+  const int64_t block = args.block_table.row_as<int32_t>(s)[column];
   const int64_t row = ((block * 2 + half) * args.cache.dim(2) + kv_head) * block_size;
   return (row + position % block_size) * args.cache.dim(4);
 }
@@ -93,13 +90,39 @@ void check(const AttentionArgs& args) {
       .at_least("block_size", dims["block_size"], 1);
 }
 
+void check_contents(const AttentionArgs& args) {
+  const int64_t sequences = args.kv_lengths.dim(0);
+  const int64_t block_size = args.cache.dim(3);
+  const auto* offsets = args.query_offsets.as<int32_t>();
+  const auto* lengths = args.kv_lengths.as<int32_t>();
+  if (offsets[0] != 0 || offsets[sequences] > args.q.dim(0))
+    throw_error(ErrorCode::kInvalidArgument,
+                "[attention] query_offsets must go from 0 to at most T {}, got {} to {}",
+                args.q.dim(0), offsets[0], offsets[sequences]);
+  for (int64_t s = 0; s < sequences; ++s) {
+    const int64_t tokens = int64_t{offsets[s + 1]} - offsets[s];
+    const int64_t most = args.block_table.dim(1) * block_size;
+    if (tokens < 0 || lengths[s] < tokens || lengths[s] > most)
+      throw_error(ErrorCode::kInvalidArgument,
+                  "[attention] kv_lengths[{}] must be in [{} new tokens, {} slots of the table], "
+                  "got {}",
+                  s, tokens, most, lengths[s]);
+    const auto* blocks = args.block_table.row_as<int32_t>(s);
+    for (int64_t column = 0; column * block_size < lengths[s]; ++column)
+      if (blocks[column] < 0 || blocks[column] >= args.cache.dim(0))
+        throw_error(ErrorCode::kInvalidArgument,
+                    "[attention] block_table[{}, {}] must be in [0, {}), got {}", s, column,
+                    args.cache.dim(0), blocks[column]);
+  }
+}
+
 void reference(const AttentionArgs& args) {
   check(args);
+  check_contents(args);
   const auto* offsets = args.query_offsets.as<int32_t>();
   for (int64_t s = 0; s < args.kv_lengths.dim(0); ++s) {
     const int64_t tokens = offsets[s + 1] - offsets[s];
     const int64_t cached = args.kv_lengths.as<int32_t>()[s] - tokens;
-    BRAYTON_CHECK(tokens >= 0 && cached >= 0 && offsets[s + 1] <= args.q.dim(0));
     for (int64_t n = 0; n < tokens; ++n) append(args, s, offsets[s] + n, cached + n);
     for (int64_t n = 0; n < tokens; ++n)
       for (int64_t h = 0; h < args.q.dim(1); ++h) attend(args, s, offsets[s] + n, cached + n, h);

@@ -27,6 +27,8 @@ struct AttentionArgs {
 };
 
 void check(const AttentionArgs& args);
+// Offsets, lengths and blocks that the host can read: their ranges.
+void check_contents(const AttentionArgs& args);
 void reference(const AttentionArgs& args);
 
 }  // namespace brayton

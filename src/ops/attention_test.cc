@@ -165,5 +165,24 @@ TEST(Attention, SaysWhatDoesNotFit) {
             "[attention] heads must be a multiple of kv_heads 2, got 3");
 }
 
+TEST(Attention, RefusesContentsOutOfRange) {
+  const OneSequence one({1, 2, -1}, {0.5f, 1, 2}, {10, 20, 30});
+  AttentionArgs args = one.args();
+  const Tensor beyond = Tensor::of_i32({1, 3}, {2, 3, 1});
+  args.block_table = beyond;
+  EXPECT_EQ(error_of([&] { reference(args); }),
+            "[attention] block_table[0, 1] must be in [0, 3), got 3");
+  args = one.args();
+  const Tensor too_short = Tensor::of_i32({2});
+  args.kv_lengths = too_short;
+  EXPECT_EQ(error_of([&] { reference(args); }),
+            "[attention] kv_lengths[0] must be in [3 new tokens, 6 slots of the table], got 2");
+  args = one.args();
+  const Tensor offsets = Tensor::of_i32({0, 4});
+  args.query_offsets = offsets;
+  EXPECT_EQ(error_of([&] { reference(args); }),
+            "[attention] query_offsets must go from 0 to at most T 3, got 0 to 4");
+}
+
 }  // namespace
 }  // namespace brayton

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "core/check.h"
+#include "core/format.h"
 #include "ops/dim_check.h"
 #include "ops/float_element.h"
 #include "ops/quant_blocks.h"
@@ -20,13 +20,21 @@ void check(const EmbeddingArgs& args) {
       .activations({{&args.y, "y"}});
 }
 
+void check_contents(const EmbeddingArgs& args) {
+  const auto* ids = args.ids.as<int32_t>();
+  for (int64_t t = 0; t < args.ids.dim(0); ++t)
+    if (ids[t] < 0 || ids[t] >= args.table.dim(0))
+      throw_error(ErrorCode::kInvalidArgument, "[embedding] ids[{}] must be in [0, {}), got {}", t,
+                  args.table.dim(0), ids[t]);
+}
+
 void reference(const EmbeddingArgs& args) {
   check(args);
+  check_contents(args);
   const int64_t width = args.table.dim(1);
   std::vector<float> row(width);
   for (int64_t t = 0; t < args.ids.dim(0); ++t) {
     const int32_t id = args.ids.as<int32_t>()[t];
-    BRAYTON_CHECK(id >= 0 && id < args.table.dim(0));
     to_f32(args.table.dtype, args.table.row(id), width, row.data());
     for (int64_t i = 0; i < width; ++i) store_float(args.y, t, i, row[i]);
   }

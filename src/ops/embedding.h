@@ -12,6 +12,7 @@ struct EmbeddingArgs {
 };
 
 void check(const EmbeddingArgs& args);
+void check_contents(const EmbeddingArgs& args);  // ids that the host can read: their range
 void reference(const EmbeddingArgs& args);
 
 }  // namespace brayton

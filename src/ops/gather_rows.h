@@ -12,6 +12,7 @@ struct GatherRowsArgs {
 };
 
 void check(const GatherRowsArgs& args);
+void check_contents(const GatherRowsArgs& args);  // rows that the host can read: their range
 void reference(const GatherRowsArgs& args);
 
 }  // namespace brayton

@@ -71,7 +71,8 @@ TEST(Embedding, SaysWhatDoesNotFit) {
   const Tensor ids = Tensor::of_i32({3});
   const Tensor table(DType::kF32, {3, 4});
   const Tensor y(DType::kF32, {1, 4});
-  EXPECT_NE(error_of([&] { reference(EmbeddingArgs{.ids = ids, .table = table, .y = y}); }), "");
+  EXPECT_EQ(error_of([&] { reference(EmbeddingArgs{.ids = ids, .table = table, .y = y}); }),
+            "[embedding] ids[0] must be in [0, 3), got 3");
   const Tensor floats(DType::kF32, {1});
   EXPECT_EQ(error_of([&] { check(EmbeddingArgs{.ids = floats, .table = table, .y = y}); }),
             "[embedding] ids must be i32, got f32");
@@ -83,6 +84,9 @@ TEST(GatherRows, PicksRowsInOrder) {
   const Tensor y(DType::kF32, {3, 2});
   reference(GatherRowsArgs{.x = x, .rows = rows, .y = y});
   EXPECT_EQ(values(y), (std::vector<float>{5, 6, 5, 6, 1, 2}));
+  const Tensor beyond = Tensor::of_i32({2, -1, 0});
+  EXPECT_EQ(error_of([&] { reference(GatherRowsArgs{.x = x, .rows = beyond, .y = y}); }),
+            "[gather_rows] rows[1] must be in [0, 3), got -1");
   const Tensor narrow(DType::kF32, {3, 1});
   EXPECT_EQ(error_of([&] { check(GatherRowsArgs{.x = x, .rows = rows, .y = narrow}); }),
             "[gather_rows] y.D must be 2, got 1");

@@ -29,7 +29,8 @@ class Tensor {
  public:
   Tensor() = default;
   // Rows of dimension 0 lie `row_gap` elements further apart than they need to.
-  Tensor(DType dtype, const Shape& shape, int64_t row_gap = 0) : view_(static_cast<void*>(nullptr), dtype, shape) {
+  Tensor(DType dtype, const Shape& shape, int64_t row_gap = 0)
+      : view_(static_cast<void*>(nullptr), dtype, shape) {
     int64_t bytes = view_.bytes();
     if (row_gap > 0 && shape.rank() > 1) {
       BRAYTON_CHECK_EQ(dtype_info(dtype).block_elements, 1);
@@ -87,7 +88,8 @@ void for_each_element(const TensorView& view, const Visit& visit) {
 
 inline void fill_normal(const TensorView& view, std::mt19937& random, float deviation = 1.0f) {
   std::normal_distribution<float> normal(0.0f, deviation);
-  for_each_element(view, [&](int64_t at) { store_float(view.dtype, view.data, at, normal(random)); });
+  for_each_element(view,
+                   [&](int64_t at) { store_float(view.dtype, view.data, at, normal(random)); });
 }
 
 inline Tensor normal_tensor(DType dtype, const Shape& shape, std::mt19937& random,
