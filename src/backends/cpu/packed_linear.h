@@ -6,6 +6,7 @@
 
 #include "backends/backend.h"
 #include "backends/packed_weight.h"
+#include "ops/linear.h"
 
 namespace brayton::cpu {
 
@@ -47,6 +48,8 @@ class PackedLinear final : public PackedWeight {
   std::string tactic_;
 };
 
-const PackedLinear& packed_linear(const PackedWeight& weight);  // must be the CPU backend's
+// The packed weight of a call that passed check(args), which must be the CPU backend's own. Throws
+// Error when it does not fit the tensors, or when activations are not float32.
+const PackedLinear& packed_linear(const LinearArgs& args);
 
 }  // namespace brayton::cpu

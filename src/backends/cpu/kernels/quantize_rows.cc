@@ -1,0 +1,78 @@
+#include "backends/cpu/kernels/quantize_rows.h"
+
+#include "backends/cpu/kernels/simd.h"
+
+namespace brayton::cpu::BRAYTON_CPU_LEVEL {
+namespace {
+
+constexpr int kVectors = kBlock / kLanes;
+typedef int8_t I8Quarter __attribute__((vector_size(kLanes)));
+
+BRAYTON_INLINE I32 max_i32(I32 a, I32 b) {
+  const I32 greater = a > b;
+  return (greater & a) | (~greater & b);
+}
+
+// Compared as bits, so that NaN is the largest and makes the whole block NaN.
+BRAYTON_INLINE float largest_magnitude(const F32* x) {
+  I32 largest{};
+  for (int v = 0; v < kVectors; ++v) largest = max_i32(largest, as_i32(abs(x[v])));
+  int32_t lanes[kLanes];
+  __builtin_memcpy(lanes, &largest, sizeof(largest));
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i)
+      lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+  float result;
+  __builtin_memcpy(&result, lanes, 4);
+  return result;
+}
+
+// One block: 32 floats to q and d; the sums of q's halves.
+BRAYTON_INLINE void quantize_block(const float* x, int8_t* q, float* d, int32_t halves[2]) {
+  F32 values[kVectors];
+  for (int v = 0; v < kVectors; ++v) values[v] = load(x + v * kLanes);
+  const float largest = largest_magnitude(values);
+  const float scale = largest / 127.0f;
+  const float inverse = largest > 0x1p-120f ? 127.0f / largest : 0.0f;
+  for (int v = 0; v < kVectors; ++v) {
+    const I32 rounded = round_to_int(values[v] * inverse);
+    const I8Quarter bytes = __builtin_convertvector(rounded, I8Quarter);
+    __builtin_memcpy(q + v * kLanes, &bytes, sizeof(bytes));
+  }
+  for (int half = 0; half < 2; ++half) {
+    int32_t sum = 0;
+    for (int i = 0; i < kBlock / 2; ++i) sum += q[half * (kBlock / 2) + i];
+    halves[half] = sum;
+  }
+  *d = scale;
+}
+
+}  // namespace
+
+void quantize_tile(const LinearLayout& layout, const LinearWork& work, int64_t token, int tile,
+                   uint8_t* to) {
+  const int64_t stride = quantized_block_bytes(layout) * tile;
+  for (int t = 0; t < tile; ++t) {
+    const float* x = work.x + (token + t) * work.x_stride;
+    for (int64_t block = 0; block < work.k / kBlock; ++block) {
+      uint8_t* out = to + block * stride;
+      float d;
+      int32_t halves[2];
+      quantize_block(x + block * kBlock, reinterpret_cast<int8_t*>(out) + t * kBlock, &d, halves);
+      __builtin_memcpy(out + tile * kBlock + t * 4, &d, 4);
+      uint8_t* aux = out + tile * (kBlock + 4) + t * layout.subs * 4;
+      for (int sub = 0; sub < layout.subs; ++sub) {
+        const int32_t sum = layout.subs == 2 ? halves[sub] : halves[0] + halves[1];
+        const float weighted = d * static_cast<float>(sum);
+        const int32_t start = -layout.zero * sum;
+        if (layout.has_min()) {
+          __builtin_memcpy(aux + sub * 4, &weighted, 4);
+        } else {
+          __builtin_memcpy(aux + sub * 4, &start, 4);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace brayton::cpu::BRAYTON_CPU_LEVEL
