@@ -13,6 +13,8 @@ namespace brayton {
 
 class Program;
 
+// max_tokens is cut to what fits into the model's positions and the KV cache; 0 computes the prompt
+// only, for its log-probabilities and logits.
 struct Request {
   std::vector<int32_t> prompt;   // at least one id, all within the vocabulary
   SamplingParams sampling;       // `stop` strings are not looked at here: they need text
@@ -22,7 +24,7 @@ struct Request {
 
 struct RequestResult {
   RequestId id = 0;
-  std::vector<TokenOutput> tokens;
+  std::vector<TokenOutput> tokens;     // an eos or stop token that ended it is the last of them
   FinishReason finish_reason = FinishReason::kNone;
   std::string error;                   // when kError
   std::vector<float> prompt_logprobs;  // [prompt - 1] when asked for
@@ -33,9 +35,11 @@ struct RequestResult {
 };
 
 struct RequestCallbacks {
-  // Called on the loop thread: must be quick and must not throw. Return false to cancel.
+  // Called on the loop thread for every token, an ending one included: must be quick. Return false
+  // to cancel. An exception ends this request with kError.
   std::function<bool(const TokenOutput&)> on_token;
-  std::function<void(const RequestResult&)> on_finish;  // exactly once, on the loop thread
+  // Exactly once, on the loop thread; an exception is logged. May enqueue and cancel, not await.
+  std::function<void(const RequestResult&)> on_finish;
 };
 
 struct ExecutorOptions {
@@ -51,21 +55,25 @@ struct ExecutorStats {
   int64_t running = 0;
   int64_t used_blocks = 0;
   int64_t total_blocks = 0;
-  std::vector<float> host_us;  // host work of the last steps, device time excluded, newest last
+  // Microseconds of each of the last steps, at most 4096, newest last. Host work is all but the
+  // model's run and the sampling: inbox, plan, inputs, tokens, callbacks.
+  std::vector<float> host_us;
+  std::vector<float> sampling_us;
 };
 
 // One loop thread owns all state; every method may be called from any thread.
 class Executor {
  public:
   Executor(std::shared_ptr<Program> program, const ExecutorOptions& options = {});
-  ~Executor();  // cancels what is in flight
+  ~Executor();  // cancels what is in flight; not to be called from a callback
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
   // Throws Error(kInvalidArgument) for a request that could never run, naming field, value and
   // limit, and Error(kResourceExhausted) when the queue is full.
   RequestId enqueue(Request request, RequestCallbacks callbacks = {});
-  // Waits for the end of one request that was enqueued without on_finish; hands its result over.
+  // Waits for the end of one request that was enqueued without on_finish; hands its result over,
+  // once. Until then the result is kept. Throws Error(kInvalidArgument) for any other id.
   RequestResult await(RequestId id);
   // Tokens so far are kept, blocks freed before the next step. Unknown ids are ignored.
   void cancel(RequestId id);

@@ -18,7 +18,7 @@ struct ChatMessage {
 
 // How a token is drawn. Defaults are greedy.
 struct SamplingParams {
-  int64_t max_tokens = 256;
+  int64_t max_tokens = 256;          // 0: the prompt is computed, nothing generated
   int64_t min_tokens = 0;            // end tokens are forbidden before
   double temperature = 0.0;          // 0: the most likely token
   int64_t top_k = 0;                 // 0: all
@@ -34,7 +34,7 @@ struct SamplingParams {
   std::vector<int32_t> stop_token_ids;
   std::vector<std::string> stop;     // strings; the text ends before the first of them
   bool ignore_eos = false;
-  int64_t logprobs = -1;             // -1: none; 0: of the chosen token; N: also of the N most likely
+  int64_t logprobs = -1;  // -1: none; 0: of the chosen token; N: of the N most likely too
 };
 
 struct TokenLogprob {
@@ -42,7 +42,8 @@ struct TokenLogprob {
   float logprob = 0.0f;
 };
 
-// One generated token; what a stream delivers.
+// One generated token; what a stream delivers. Log-probabilities are the model's own: log-softmax
+// of its logits before bias, penalties, temperature and filters.
 struct TokenOutput {
   int32_t token = 0;
   float logprob = 0.0f;                    // when logprobs >= 0

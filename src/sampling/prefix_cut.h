@@ -20,8 +20,8 @@ struct PrefixCut {
   double before = 0;  // the sum of all items of larger keys
 };
 
-// Finds the shortest prefix, in descending order of key, whose weights sum to `target` at least; all
-// of it when the sum stays below. Radix selection: three passes at most, whatever the values.
+// Finds the shortest prefix, in descending order of key, whose weights sum to `target` at least;
+// all of it when the sum stays below. Radix selection: three passes at most, whatever the values.
 class PrefixSelector {
  public:
   PrefixCut by_weight(std::span<const uint32_t> keys, std::span<const float> weights,

@@ -111,8 +111,8 @@ void Sampler::State::sample_row(float* logits, Slot& slot, SampledToken& sampled
   }
   if (maximum.value == kForbidden) {
     sampled.error =
-        "[sampler] at least one token must be allowed: bad_words and min_tokens forbid all that the "
-        "model offers";
+        "[sampler] at least one token must be allowed: bad_words and min_tokens forbid all that "
+        "the model offers";
     return;
   }
 

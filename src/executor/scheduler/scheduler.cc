@@ -13,7 +13,8 @@ int64_t blocks_for(int64_t tokens, int64_t block_size) {
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerLimits& limits, BlockPool& pool) : limits_(limits), pool_(pool) {
+Scheduler::Scheduler(const SchedulerLimits& limits, BlockPool& pool)
+    : limits_(limits), pool_(pool) {
   BRAYTON_CHECK_GE(limits.max_tokens, 1);
   BRAYTON_CHECK_GE(limits.max_sequences, 1);
   BRAYTON_CHECK_GE(limits.max_logit_rows, 1);

@@ -17,7 +17,7 @@ struct SchedulerLimits {
   int64_t block_size = 64;
 };
 
-// `tokens` new tokens of a sequence, after its `computed` ones; the last `rows` of them need logits.
+// `tokens` new tokens of a sequence, after its `computed` ones; the last `rows` need logits.
 struct ScheduledSequence {
   Sequence* sequence = nullptr;
   int64_t tokens = 0;
@@ -37,7 +37,7 @@ struct StepPlan {
 // First come, first served. A sequence is admitted when its worst case (max_length) fits into the
 // blocks that nobody has reserved, so that nobody runs out later; decode tokens come first, then
 // prompts in chunks of what is left of max_tokens. No more sequences are in flight than a step has
-// tokens and logit rows, so that each of them goes on in every step.
+// tokens and logit rows, so that decoding never waits.
 class Scheduler {
  public:
   Scheduler(const SchedulerLimits& limits, BlockPool& pool);

@@ -1,0 +1,28 @@
+// A step plan -> the inputs of a step -> logits.
+#pragma once
+
+#include "executor/scheduler/scheduler.h"
+#include "program/program.h"
+#include "program/step.h"
+
+namespace brayton {
+
+// Loop thread only. Nothing is allocated after the first steps: the arrays keep their memory.
+class Runner {
+ public:
+  explicit Runner(Program& program);
+
+  // Packs the scheduled tokens in the plan's order; so do its logit rows.
+  void prepare(const StepPlan& plan);
+  // Runs what was prepared. [rows, vocab] f32, valid until the next run. Throws what
+  // Program::run throws, and Error(kInternal) for logits of another shape.
+  TensorView run();
+
+  const StepInputs& inputs() const { return inputs_; }
+
+ private:
+  Program& program_;
+  StepInputs inputs_;
+};
+
+}  // namespace brayton
