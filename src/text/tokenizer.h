@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+struct BraytonStream;
+
 namespace brayton {
 
 // A vocabulary as GGUF metadata carries it.
@@ -31,13 +33,17 @@ class Tokenizer {
   // How a tokenizer is kept in an engine file.
   enum class Kind : uint8_t { kHuggingFace = 0, kSentencePiece = 1 };
 
-  // Throw Error(kInvalidModel) that names `where` and the fault.
+  // Throw Error(kInvalidModel) that names `where` and the fault; Error(kUnsupported) for a kind of
+  // vocabulary that is not here. A pre-tokenizer of unknown name becomes "default", with a warning.
   static Tokenizer from_huggingface(std::string_view tokenizer_json, const std::string& where);
   static Tokenizer from_sentencepiece(std::span<const std::byte> model, const std::string& where);
   static Tokenizer from_gguf(const GgufVocab& vocab, const std::string& where);
-  // vocab.json + merges.txt of a byte-level BPE in the GPT-2 manner.
+  // vocab.json + merges.txt of a byte-level BPE in the GPT-2 manner. `pre` names the pre-tokenizer
+  // as GGUF files do ("gpt-2", "qwen2", ...). `special_tokens` that the vocabulary lacks get the
+  // ids after it, in this order.
   static Tokenizer from_bpe_files(std::string_view vocab_json, std::string_view merges_txt,
-                                  const std::string& where);
+                                  const std::string& where, const std::string& pre = "gpt-2",
+                                  std::span<const std::string_view> special_tokens = {});
   static Tokenizer deserialize(Kind kind, std::span<const std::byte> bytes,
                                const std::string& where);
 
@@ -64,18 +70,18 @@ class Tokenizer {
 };
 
 // Ids one by one -> text. Concatenated pieces equal Tokenizer::decode of all the ids, byte for byte;
-// a piece never ends inside a UTF-8 sequence. Work per token is bounded.
+// a piece never ends inside a UTF-8 sequence. Work per token is bounded. For one thread.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = true);
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true);
   std::string push(int32_t id);
   std::string finish();  // what was held back
 
  private:
-  Tokenizer tokenizer_;
-  bool skip_special_;
-  std::vector<int32_t> ids_;  // the window that decoding still depends on
-  size_t emitted_ = 0;        // bytes of decode(ids_) that are out
+  struct Free {
+    void operator()(BraytonStream* stream) const;
+  };
+  std::unique_ptr<BraytonStream, Free> stream_;  // shares the tokenizer's vocabulary
 };
 
 }  // namespace brayton
