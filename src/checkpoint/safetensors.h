@@ -11,7 +11,9 @@
 
 namespace brayton {
 
-// Tensors of one file, as views into `file`. Throws Error(kInvalidModel) "[path] tensor 'x': ...".
+// Tensors of one file, as views into `file`. Throws Error "[path] tensor 'x' field 'y' must be
+// ...". Like the format's own reader it refuses data that overlaps, has holes or is left over. A
+// header of odd length is allowed, as old writers made them: such views may lie at any address.
 std::map<std::string, TensorView> read_safetensors(const MappedFile& file);
 
 // model.safetensors.index.json: tensor name -> file name; checks that names stay in the folder.
