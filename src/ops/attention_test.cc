@@ -58,7 +58,8 @@ TEST(Attention, CausalPromptOverBlocks) {
   args.scale = 0.5f;
   reference(args);
   expect_close(values(one.y),
-               {10, mean({{0.5, 10}, {1, 20}}), mean({{-.25, 10}, {-.5, 20}, {-1, 30}})}, {0, 1e-6});
+               {10, mean({{0.5, 10}, {1, 20}}), mean({{-.25, 10}, {-.5, 20}, {-1, 30}})},
+               {0, 1e-6});
   // Positions 0 and 1 lie in block 2, position 2 in block 0; block 1 is untouched.
   const std::vector<float> cache = values(one.cache);
   EXPECT_EQ(cache[8], 0.5f);

@@ -51,7 +51,8 @@ TEST(RmsNorm, SaysWhatDoesNotFit) {
   const Tensor x(DType::kF32, {2, 8});
   const Tensor w(DType::kF32, {7});
   const Tensor y(DType::kF32, {2, 8});
-  EXPECT_EQ(error_of([&] { check(RmsNormArgs{.x = x, .residual = {}, .w = w, .sum = {}, .y = y}); }),
+  const RmsNormArgs misfit{.x = x, .residual = {}, .w = w, .sum = {}, .y = y};
+  EXPECT_EQ(error_of([&] { check(misfit); }),
             "[rms_norm] w.D must be 8, got 7");
   const Tensor fits(DType::kF32, {8});
   EXPECT_EQ(

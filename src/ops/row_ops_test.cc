@@ -104,7 +104,8 @@ TEST(Binary, AddsAndMultipliesTensorsAndRows) {
   reference(BinaryArgs{.a = a, .b = a, .y = a, .kind = BinaryKind::kAdd});
   EXPECT_EQ(values(a), (std::vector<float>{2, 4, 6, 8}));
   const Tensor tall(DType::kF32, {3, 2});
-  EXPECT_EQ(error_of([&] { check(BinaryArgs{.a = a, .b = tall, .y = y, .kind = BinaryKind::kMul}); }),
+  const BinaryArgs misfit{.a = a, .b = tall, .y = y, .kind = BinaryKind::kMul};
+  EXPECT_EQ(error_of([&] { check(misfit); }),
             "[mul] b.T must be 2, got 3");
 }
 

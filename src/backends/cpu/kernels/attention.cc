@@ -358,9 +358,9 @@ Pieces plan(CpuStream& stream, Problem& problem) {
   Pieces pieces;
   for_pieces(problem, false, [&](const Piece& piece) {
     ++pieces.count;
-    const int64_t keys = problem.length(piece.sequence);
-    pieces.work += piece.tokens * problem.group * 2 * problem.width *
-                   min_of(keys, problem.args.window > 0 ? problem.args.window + piece.tokens : keys);
+    const int64_t keys =
+        problem.length(piece.sequence) - problem.first_key(problem.position(piece));
+    pieces.work += piece.tokens * problem.group * 2 * problem.width * keys;
   });
   const bool split = stream.threads() > 1 && pieces.count < 4 * stream.threads() &&
                      pieces.work > kSerialWork;
