@@ -74,9 +74,9 @@ class Checker {
   }
 
   void check_view(size_t i, const PlanValue& view) const {
-    if (view.base < 0 || static_cast<size_t>(view.base) >= plan_.values.size() ||
+    if (view.base < 0 || static_cast<size_t>(view.base) >= i ||
         plan_.values[view.base].kind != Kind::kActivation)
-      fail("values[{}].base must be an activation, got {}", i, view.base);
+      fail("values[{}].base must be an activation listed before it, got {}", i, view.base);
     const PlanValue& base = plan_.values[view.base];
     bool same = view.type.dtype == base.type.dtype && view.type.rank() == base.type.rank() &&
                 view.type.rank() > 0 && view.type.dims.back().is_constant() &&

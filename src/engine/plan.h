@@ -31,7 +31,7 @@ struct PlanValue {
   ValueType type;
   std::string name;            // kInput, kWeight
   std::vector<float> numbers;  // kConstant
-  PlanValueId base = -1;       // kView
+  PlanValueId base = -1;       // kView; below the view's own id
   int64_t begin = 0;           // kView: first column
 };
 

@@ -130,7 +130,7 @@ TEST(Plan, RefusesViewsOutsideTheirBase) {
   EXPECT_EQ(fault_of(plan),
             "[file] values[8] must be columns of f32[T, 16], got f32[R, 8] at column 8");
   plan.values[8] = view("f32[T, 8]", 7, 0);
-  EXPECT_EQ(fault_of(plan), "[file] values[8].base must be an activation, got 7");
+  EXPECT_EQ(fault_of(plan), "[file] values[8].base must be an activation listed before it, got 7");
 }
 
 TEST(Plan, NamesTheFieldThatIsWrong) {
