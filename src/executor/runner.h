@@ -12,7 +12,7 @@ class Runner {
  public:
   explicit Runner(Program& program);
 
-  // Packs the scheduled tokens in the plan's order; so do its logit rows.
+  // Packs the scheduled tokens, and lists their logit rows, in the plan's order.
   void prepare(const StepPlan& plan);
   // Runs what was prepared. [rows, vocab] f32, valid until the next run. Throws what
   // Program::run throws, and Error(kInternal) for logits of another shape.
