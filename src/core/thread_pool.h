@@ -19,7 +19,8 @@ class ThreadPool {
 
   int threads() const;
 
-  // Calls task(piece, thread) for every piece in [0, pieces), thread in [0, threads()).
+  // Calls task(piece, thread) for every piece in [0, pieces), thread in [0, threads()); at most a
+  // million pieces. A thread takes neighbouring pieces as long as it can.
   // Returns when all are done. Must not be nested. Tasks must not throw.
   template <class Task>
   void run(int64_t pieces, const Task& task) {

@@ -10,12 +10,12 @@ namespace brayton::cpu::BRAYTON_CPU_LEVEL {
 
 namespace {
 
-// A thread reads about 10 bytes of weights a nanosecond, and multiplies about this many pairs.
-constexpr int64_t kBytesPerNs = 10;
-constexpr int64_t kPairsPerNs = kVectorBytes == 64 ? 80 : kVectorBytes == 32 ? 30 : 10;
-constexpr int64_t kPieceNs = 10000;      // what a piece should take: a claim costs about 0.1 us
+// A thread reads about so many bytes of weights a nanosecond, and multiplies so many pairs.
+constexpr int64_t kBytesPerNs = 20;
+constexpr int64_t kPairsPerNs = kVectorBytes == 64 ? 100 : kVectorBytes == 32 ? 30 : 10;
+constexpr int64_t kPieceNs = 10000;      // what a piece should take
 constexpr int64_t kPiecesPerThread = 4;  // but rather shorter ones than an uneven end
-constexpr int64_t kLeastPieceNs = 2000;
+constexpr int64_t kLeastPieceNs = 1000;
 
 int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -34,7 +34,9 @@ void tile(const LinearWork& work, const uint8_t* w, int64_t group_bytes, int64_t
   const float* x = work.x + token * work.x_stride;
   float* y = work.y + token * work.y_stride + group * kLanes;
   F32 sums[G][T];
+  BRAYTON_UNROLL
   for (int g = 0; g < G; ++g)
+    BRAYTON_UNROLL
     for (int t = 0; t < T; ++t) {
       const int64_t rows = work.n - (group + g) * kLanes;
       const float* from = y + t * work.y_stride + g * kLanes;
@@ -43,9 +45,12 @@ void tile(const LinearWork& work, const uint8_t* w, int64_t group_bytes, int64_t
   const uint8_t* p = w + begin * kBytes;
   for (int64_t k = begin; k < end; ++k, p += kBytes) {
     F32 weights[G];
+    BRAYTON_UNROLL
     for (int g = 0; g < G; ++g) weights[g] = load_weights<kForm>(p + g * group_bytes);
+    BRAYTON_UNROLL
     for (int t = 0; t < T; ++t) {
       const F32 value = splat(x[t * work.x_stride + k]);
+      BRAYTON_UNROLL
       for (int g = 0; g < G; ++g) sums[g][t] = fma(weights[g], value, sums[g][t]);
     }
   }

@@ -2,7 +2,7 @@
 //
 // A tile is one group of kLanes rows times T tokens. For each block of 32 k the group's weights are
 // unpacked once into 8 vectors of bytes, and each token's 32 activations, broadcast by fours, are
-// multiplied with them in integers, lane = row; one conversion and one or two fused multiply-adds
+// multiplied with them in integers, lane = row; then one conversion and one or two fused multiply-adds
 // bring in the scales. Sums run over the blocks in order, whatever T is: a row of y does not depend
 // on how many other tokens are in the step.
 // Bound: memory for few tokens, the integer dot product units for many.
@@ -18,29 +18,18 @@ constexpr int kMaxTile = kVectorBytes == 64 ? 8 : 4;
 constexpr int64_t kTokenChunk = 128;
 constexpr int kQuads = kBlock / 4;
 
+// The bytes of quad q of a block.
 template <int kBits>
-BRAYTON_INLINE void unpack_quads(const uint8_t* p, U8* quads) {
-  if constexpr (kBits == 8) {
-    for (int q = 0; q < kQuads; ++q) quads[q] = load_bytes(p + q * kVectorBytes);
-    return;
-  }
-  const U8 nibble = U8{} + 0x0f;
-  for (int q = 0; q < kQuads / 2; ++q) {
-    const U8 both = load_bytes(p + q * kVectorBytes);
-    quads[q] = both & nibble;
-    quads[q + kQuads / 2] = (U8)((U32)both >> 4) & nibble;
-  }
-  if constexpr (kBits == 6) {
-    const U8 mask = U8{} + 0x30;
-    for (int half = 0; half < 2; ++half) {
-      const U32 bits = (U32)load_bytes(p + (kQuads / 2 + half) * kVectorBytes);
-      U8* to = quads + half * (kQuads / 2);
-      to[0] |= (U8)(bits << 4) & mask;
-      to[1] |= (U8)(bits << 2) & mask;
-      to[2] |= (U8)bits & mask;
-      to[3] |= (U8)(bits >> 2) & mask;
-    }
-  }
+BRAYTON_INLINE U8 unpack_quad(const uint8_t* p, int q) {
+  if constexpr (kBits == 8) return load_bytes(p + q * kVectorBytes);
+  constexpr int kHalf = kQuads / 2;
+  const U32 both = (U32)load_bytes(p + q % kHalf * kVectorBytes);
+  const U32 low = (q < kHalf ? both : both >> 4) & 0x0f0f0f0fu;
+  if constexpr (kBits == 4) return (U8)low;
+  const U32 bits = (U32)load_bytes(p + (kHalf + q / kHalf) * kVectorBytes);
+  const int field = q % kHalf;  // two bits, to be bits 4 and 5
+  const U32 high = field < 2 ? bits << (4 - 2 * field) : bits >> (2 * field - 4);
+  return (U8)(low | (high & 0x30303030u));
 }
 
 template <class T>
@@ -48,14 +37,6 @@ BRAYTON_INLINE T load_scalar(const uint8_t* p) {
   T value;
   __builtin_memcpy(&value, p, sizeof(value));
   return value;
-}
-
-template <class Byte>  // int8_t or uint8_t: kLanes scales of a sub-block
-BRAYTON_INLINE F32 load_scale_bytes(const uint8_t* p) {
-  typedef Byte Bytes __attribute__((vector_size(kLanes)));
-  Bytes bytes;
-  __builtin_memcpy(&bytes, p, sizeof(bytes));
-  return to_float(__builtin_convertvector(bytes, I32));
 }
 
 BRAYTON_INLINE F32 load_scale_f16(const uint8_t* p) {
@@ -72,12 +53,13 @@ template <LinearForm kForm>
 BRAYTON_INLINE Scales block_scales(const uint8_t* p, F32 super_d, F32 super_m) {
   constexpr LinearLayout kLayout = linear_layout(kForm);
   Scales scales;
+  BRAYTON_UNROLL
   for (int sub = 0; sub < kLayout.subs; ++sub) {
     if constexpr (kLayout.scales == ScaleKind::kSuper) {
-      scales.d[sub] = load_scale_bytes<int8_t>(p + sub * kLanes) * super_d;
+      scales.d[sub] = to_float(load_i8(p + sub * kLanes)) * super_d;
     } else if constexpr (kLayout.scales == ScaleKind::kSuperMin) {
-      scales.d[sub] = load_scale_bytes<uint8_t>(p + sub * kLanes) * super_d;
-      scales.m[sub] = load_scale_bytes<uint8_t>(p + (kLayout.subs + sub) * kLanes) * super_m;
+      scales.d[sub] = to_float(load_u8(p + sub * kLanes)) * super_d;
+      scales.m[sub] = to_float(load_u8(p + (kLayout.subs + sub) * kLanes)) * super_m;
     } else {
       scales.d[0] = load_scale_f16(p);
       if constexpr (kLayout.has_min()) scales.m[0] = load_scale_f16(p + 2 * kLanes);
@@ -86,31 +68,51 @@ BRAYTON_INLINE Scales block_scales(const uint8_t* p, F32 super_d, F32 super_m) {
   return scales;
 }
 
+// Adds one block. x: the block's part of the quantised tile.
 template <LinearForm kForm, int T>
 BRAYTON_INLINE void add_block(const uint8_t* w, const uint8_t* x, F32 super_d, F32 super_m,
                               F32* sums) {
   constexpr LinearLayout kLayout = linear_layout(kForm);
-  constexpr int kSubs = kLayout.subs;
-  U8 quads[kQuads];
-  unpack_quads<kLayout.bits>(w, quads);
+  constexpr int kSubs = kLayout.subs, kSubQuads = kQuads / kSubs;
+  constexpr int kRun = kRunQuads<kLayout.largest>;
+  // A run of weights in registers meets every token before the next one: T independent chains.
+  const auto* q8 = reinterpret_cast<const int8_t*>(x);
+  const uint8_t* ds = x + T * kBlock;
+  const uint8_t* aux = ds + T * 4;
   const Scales scales =
       block_scales<kForm>(w + kLayout.quant_bytes(kLanes), super_d, super_m);
-  for (int t = 0; t < T; ++t) {
-    const int8_t* q = reinterpret_cast<const int8_t*>(x) + t * kBlock;
-    const F32 d = splat(load_scalar<float>(x + T * kBlock + t * 4));
-    const uint8_t* aux = x + T * (kBlock + 4) + t * kSubs * 4;
-    F32 product{};
-    for (int sub = 0; sub < kSubs; ++sub) {
-      I32 start{};
-      if constexpr (!kLayout.has_min()) start = splat_i32(load_scalar<int32_t>(aux + sub * 4));
-      const F32 dot = to_float(dot_quads<kLayout.largest, kQuads / kSubs>(
-          quads + sub * (kQuads / kSubs), q + sub * (kBlock / kSubs), start));
-      product = sub == 0 ? dot * scales.d[0] : fma(dot, scales.d[sub], product);
+  F32 products[T];
+  BRAYTON_UNROLL
+  for (int sub = 0; sub < kSubs; ++sub) {
+    I32 dots[T];
+    BRAYTON_UNROLL
+    for (int t = 0; t < T; ++t) {
+      constexpr bool kZero = !kLayout.has_min() && !(kLayout.largest == 255 && kTakesZeroOff);
+      dots[t] = kZero ? splat_i32(load_scalar<int32_t>(aux + (t * kSubs + sub) * 4)) : I32{};
     }
-    sums[t] = fma(product, d, sums[t]);
+    BRAYTON_UNROLL
+    for (int q = sub * kSubQuads; q < (sub + 1) * kSubQuads; q += kRun) {
+      U8 quads[kRun];
+      BRAYTON_UNROLL
+      for (int i = 0; i < kRun; ++i) quads[i] = unpack_quad<kLayout.bits>(w, q + i);
+      BRAYTON_UNROLL
+      for (int t = 0; t < T; ++t)
+        dots[t] = dot_run<kLayout.largest>(dots[t], quads, q8 + t * kBlock + q * 4);
+    }
+    BRAYTON_UNROLL
+    for (int t = 0; t < T; ++t) {
+      const F32 dot = to_float(dots[t]);
+      products[t] = sub == 0 ? dot * scales.d[0] : fma(dot, scales.d[sub], products[t]);
+    }
+  }
+  BRAYTON_UNROLL
+  for (int t = 0; t < T; ++t) {
+    sums[t] = fma(products[t], splat(load_scalar<float>(ds + t * 4)), sums[t]);
     if constexpr (kLayout.has_min())
+      BRAYTON_UNROLL
       for (int sub = 0; sub < kSubs; ++sub)
-        sums[t] = fma(scales.m[sub], splat(load_scalar<float>(aux + sub * 4)), sums[t]);
+        sums[t] = fma(scales.m[sub], splat(load_scalar<float>(aux + (t * kSubs + sub) * 4)),
+                      sums[t]);
   }
 }
 
@@ -123,6 +125,7 @@ void tile(const LinearWork& work, const uint8_t* w, const uint8_t* x, int64_t gr
   constexpr int64_t kWStep = kLayout.block_bytes(kLanes);
   const int64_t blocks = work.k / kBlock;
   F32 sums[T];
+  BRAYTON_UNROLL
   for (int t = 0; t < T; ++t) sums[t] = F32{};
   if constexpr (kLayout.has_super()) {
     for (int64_t super = 0; super < blocks / kSuperBlocks; ++super) {

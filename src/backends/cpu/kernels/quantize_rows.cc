@@ -6,7 +6,6 @@ namespace brayton::cpu::BRAYTON_CPU_LEVEL {
 namespace {
 
 constexpr int kVectors = kBlock / kLanes;
-typedef int8_t I8Quarter __attribute__((vector_size(kLanes)));
 
 BRAYTON_INLINE I32 max_i32(I32 a, I32 b) {
   const I32 greater = a > b;
@@ -27,6 +26,14 @@ BRAYTON_INLINE float largest_magnitude(const F32* x) {
   return result;
 }
 
+BRAYTON_INLINE int32_t sum_i32(I32 v) {
+  int32_t lanes[kLanes];
+  __builtin_memcpy(lanes, &v, sizeof(v));
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  return lanes[0];
+}
+
 // One block: 32 floats to q and d; the sums of q's halves.
 BRAYTON_INLINE void quantize_block(const float* x, int8_t* q, float* d, int32_t halves[2]) {
   F32 values[kVectors];
@@ -34,16 +41,13 @@ BRAYTON_INLINE void quantize_block(const float* x, int8_t* q, float* d, int32_t 
   const float largest = largest_magnitude(values);
   const float scale = largest / 127.0f;
   const float inverse = largest > 0x1p-120f ? 127.0f / largest : 0.0f;
+  I32 sums[2] = {};
   for (int v = 0; v < kVectors; ++v) {
     const I32 rounded = round_to_int(values[v] * inverse);
-    const I8Quarter bytes = __builtin_convertvector(rounded, I8Quarter);
-    __builtin_memcpy(q + v * kLanes, &bytes, sizeof(bytes));
+    store_i8(q + v * kLanes, rounded);
+    sums[v / (kVectors / 2)] += rounded;
   }
-  for (int half = 0; half < 2; ++half) {
-    int32_t sum = 0;
-    for (int i = 0; i < kBlock / 2; ++i) sum += q[half * (kBlock / 2) + i];
-    halves[half] = sum;
-  }
+  for (int half = 0; half < 2; ++half) halves[half] = sum_i32(sums[half]);
   *d = scale;
 }
 

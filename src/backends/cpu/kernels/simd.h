@@ -11,6 +11,12 @@
 #endif
 
 #define BRAYTON_INLINE inline __attribute__((always_inline))
+// Before a loop of few rounds, known when compiled, whose arrays are to be registers.
+#if defined(__clang__)
+#define BRAYTON_UNROLL _Pragma("unroll")
+#else
+#define BRAYTON_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace brayton::cpu::BRAYTON_CPU_LEVEL {
 
@@ -102,10 +108,19 @@ BRAYTON_INLINE F32 min(F32 a, F32 b) {
 }
 BRAYTON_INLINE F32 abs(F32 a) { return (F32)((I32)a & 0x7fffffff); }
 
-// Nearest integer, ties to even; |a| < 2^22.
+// Nearest integer, ties to even; |a| < 2^22. By name where there is one: a sum could be contracted
+// with a product in `a`.
 BRAYTON_INLINE I32 round_to_int(F32 a) {
+#if defined(__AVX512F__)
+  return (I32)_mm512_cvtps_epi32((__m512)a);
+#elif defined(__AVX2__)
+  return (I32)_mm256_cvtps_epi32((__m256)a);
+#elif defined(__SSE2__)
+  return (I32)_mm_cvtps_epi32((__m128)a);
+#else
   const float magic = 12582912.0f;  // 1.5 * 2^23: the sum's last bit is worth one
   return (I32)(a + magic) - (I32)splat(magic);
+#endif
 }
 
 // Horizontal results; the order of the additions depends on the level only.
@@ -120,6 +135,38 @@ BRAYTON_INLINE float max_lane(F32 v) {
   float best = v[0];
   for (int i = 1; i < kLanes; ++i) best = v[i] > best ? v[i] : best;
   return best;
+}
+
+// kLanes bytes, widened.
+BRAYTON_INLINE I32 load_i8(const void* p) {
+#if defined(__AVX512F__)
+  return (I32)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p));
+#elif defined(__AVX2__)
+  return (I32)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p));
+#elif defined(__SSE4_1__)
+  return (I32)_mm_cvtepi8_epi32(_mm_loadu_si32(p));
+#else
+  I32 v;
+  for (int i = 0; i < kLanes; ++i) v[i] = static_cast<const int8_t*>(p)[i];
+  return v;
+#endif
+}
+BRAYTON_INLINE I32 load_u8(const void* p) { return load_i8(p) & 0xff; }
+// The low byte of each lane, which must be in [-128, 127].
+BRAYTON_INLINE void store_i8(int8_t* p, I32 v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8((__m512i)v));
+#elif defined(__AVX2__)
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v),
+                                        _mm256_extracti128_si256((__m256i)v, 1));
+  _mm_storel_epi64((__m128i*)p, _mm_packs_epi16(words, words));
+#elif defined(__SSE2__)
+  const __m128i words = _mm_packs_epi32((__m128i)v, (__m128i)v);
+  const int32_t bytes = _mm_cvtsi128_si32(_mm_packs_epi16(words, words));
+  __builtin_memcpy(p, &bytes, 4);
+#else
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(v[i]);
+#endif
 }
 
 // kLanes halves of 16 bits, widened and narrowed (to nearest even).
