@@ -35,20 +35,21 @@ void Candidates::filter(const WeightedRow& row, const SamplingParams& params,
     // Tokens below this weight sum to less than 1 - top_p of the total.
     const double bound = (1.0 - params.top_p) * row.total / static_cast<double>(row.count);
     gather(row, row.weights, std::max(smallest, static_cast<float>(bound * 0.999)));
-    total_ = row.total;
   } else {
-    gather(row, row.weights, smallest);
+    gather(row, row.weights, std::max(smallest, static_cast<float>(params.min_p * 0.999)));
   }
+  const bool all_of_top_p = params.typical_p == 1.0 && !top_k;
   if (top_k) keep_top_k(row, params.top_k);
-  if (params.top_p < 1.0) keep_top_p(params.top_p);
+  if (params.top_p < 1.0)
+    keep_top_p(params.top_p * (all_of_top_p ? row.total : total_weight()));
   if (params.min_p > 0.0) keep_min_p(params.min_p);
+  total_ = total_weight();
 }
 
 void Candidates::gather(const WeightedRow& row, const float* values, float at_least) {
   ids_.resize(static_cast<size_t>(row.count));
   weights_.resize(static_cast<size_t>(row.count));
   size_t kept = 0;
-  total_ = 0;
   for (int64_t i = 0; i < row.count; ++i) {
     ids_[kept] = static_cast<int32_t>(i);
     weights_[kept] = row.weights[i];
@@ -56,20 +57,30 @@ void Candidates::gather(const WeightedRow& row, const float* values, float at_le
   }
   ids_.resize(kept);
   weights_.resize(kept);
-  for (float w : weights_) total_ += w;
+}
+
+// In several sums, so that one addition need not wait for the one before.
+double Candidates::total_weight() const {
+  constexpr size_t kSums = 8;
+  double sums[kSums] = {};
+  size_t i = 0;
+  for (; i + kSums <= weights_.size(); i += kSums)
+    for (size_t j = 0; j < kSums; ++j) sums[j] += weights_[i + j];
+  double total = 0;
+  for (; i < weights_.size(); ++i) total += weights_[i];
+  for (double sum : sums) total += sum;
+  return total;
 }
 
 template <class Keep>
 void Candidates::keep_if(const Keep& keep) {
   size_t kept = 0;
-  total_ = 0;
   for (size_t i = 0; i < ids_.size(); ++i) {
     const bool stays = keep(i);
     const float weight = weights_[i];
     ids_[kept] = ids_[i];
     weights_[kept] = weight;
     kept += stays;
-    total_ += stays ? weight : 0.0f;
   }
   ids_.resize(kept);
   weights_.resize(kept);
@@ -77,16 +88,17 @@ void Candidates::keep_if(const Keep& keep) {
 
 // Meister et al. 2022: the tokens whose information is nearest to the entropy.
 void Candidates::keep_typical(const WeightedRow& row, double mass) {
-  const double log_total = std::log(total_);
+  const double total = total_weight();
+  const double log_total = std::log(total);
   const auto log_p = [&](size_t i) {
     return (row.logits[ids_[i]] - row.maximum) * static_cast<double>(row.scale) - log_total;
   };
   double entropy = 0;
-  for (size_t i = 0; i < ids_.size(); ++i) entropy -= weights_[i] / total_ * log_p(i);
+  for (size_t i = 0; i < ids_.size(); ++i) entropy -= weights_[i] / total * log_p(i);
   keys_.resize(ids_.size());
   for (size_t i = 0; i < ids_.size(); ++i)
     keys_[i] = ~ordered_key(static_cast<float>(std::fabs(-log_p(i) - entropy)));
-  const PrefixCut cut = selector_.by_weight(keys_, weights_, mass * total_);
+  const PrefixCut cut = selector_.by_weight(keys_, weights_, mass * total);
   keep_if([&](size_t i) { return keys_[i] >= cut.key; });
 }
 
@@ -98,10 +110,9 @@ void Candidates::keep_top_k(const WeightedRow& row, int64_t k) {
   keep_if([&](size_t i) { return keys_[i] >= cut.key; });
 }
 
-void Candidates::keep_top_p(double mass) {
+void Candidates::keep_top_p(double target) {
   keys_.resize(ids_.size());
   for (size_t i = 0; i < ids_.size(); ++i) keys_[i] = ordered_key(weights_[i]);
-  const double target = mass * total_;
   const PrefixCut cut = selector_.by_weight(keys_, weights_, target);
   double sum = cut.before;
   keep_if([&](size_t i) {

@@ -37,8 +37,9 @@ class Candidates {
   void gather(const WeightedRow& row, const float* values, float at_least);
   void keep_typical(const WeightedRow& row, double mass);
   void keep_top_k(const WeightedRow& row, int64_t k);
-  void keep_top_p(double mass);
+  void keep_top_p(double target);  // in the weights' unit
   void keep_min_p(double fraction);
+  double total_weight() const;
   template <class Keep>
   void keep_if(const Keep& keep);
 
@@ -46,7 +47,7 @@ class Candidates {
   std::vector<float> weights_;
   std::vector<uint32_t> keys_;
   std::vector<float> scratch_;
-  double total_ = 0.0;
+  double total_ = 0.0;  // of the weights that stayed
   PrefixSelector selector_;
 };
 

@@ -22,7 +22,7 @@ std::vector<float> random_row(int64_t count, uint64_t seed, float spread = 4.0f)
   return row;
 }
 
-// 1 and 3: less than a vector; 256: one block; 255, 257, 1000: with tails; 49152: a real vocabulary.
+// 1 and 3: less than a vector; 256: one block; 255, 257, 1000: with tails; 49152: a vocabulary.
 const int64_t kLengths[] = {1, 3, 4, 5, 63, 255, 256, 257, 1000, 49152};
 
 TEST(Softmax, MaximumIsThatOfAPlainLoop) {
