@@ -263,12 +263,19 @@ struct ThreadPool::State {
       const int64_t now = now_ns();
       if (now - begin < limit_ns || done_by_workers() == count) continue;
       for (const auto& worker : workers)
-        if (worker->busy.load(std::memory_order_relaxed)) {
-          send_on_leave(*worker, now);
-          worker->leave_ends = now + worker->leave_ns;  // it begins when the wait is over
-        }
+        if (worker->busy.load(std::memory_order_relaxed)) send_on_leave(*worker, now);
       std::this_thread::yield();  // the one that is waited for may need this core
     }
+    if (now_ns() - begin >= limit_ns) begin_leaves(begin);
+  }
+
+  // Leaves that were given at `since` or later count from now.
+  void begin_leaves(int64_t since) {
+    const int64_t now = now_ns();
+    for (const auto& worker : workers)
+      if (worker->on_leave.load(std::memory_order_relaxed) &&
+          worker->leave_ends - worker->leave_ns >= since)
+        worker->leave_ends = now + worker->leave_ns;
   }
 };
 
