@@ -8,6 +8,7 @@
 #include "backends/backend.h"
 #include "compile/compile.h"
 #include "engine/engine.h"
+#include "text/tokenizer.h"
 
 namespace brayton {
 
@@ -23,8 +24,21 @@ struct BuildReport {
   double seconds = 0;
 };
 
+// A model in memory. Its engine lacks text.tokenizer: what makes the tokenizer is beside it.
+struct BuiltModel {
+  Engine engine;
+  // Makes the tokenizer; nullopt: the model has none. Takes about as long as packing a small model:
+  // call it on another thread. Throws Error(kInvalidModel).
+  std::function<std::optional<Tokenizer>()> load_tokenizer;
+};
+
 // MODEL: a Hugging Face folder, a GGUF file, an engine file, or a config.json with dummy_weights.
-// The engine refers to the model's files by maps; write_engine() makes it a file of its own.
+// The engine refers to the model's files by maps. Tactics of an engine file that the backend does
+// not know are chosen again.
+BuiltModel build_model(const std::string& model, const Backend& backend,
+                       const BuildOptions& options, BuildReport* report = nullptr);
+
+// The same, complete for write_engine(): with the tokenizer, checked, in engine.text.
 Engine build_engine(const std::string& model, const Backend& backend, const BuildOptions& options,
                     BuildReport* report = nullptr);
 

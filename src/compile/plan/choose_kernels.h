@@ -6,7 +6,9 @@
 
 namespace brayton {
 
-// The backend's preferred tactic for the weight's dtype after load, its shape and the plan's dtype.
+// The backend's preferred tactic for the weight's dtype after load, its shape and the plan's dtype,
+// unless the instruction names one that the backend has as well.
+// Throws Error(kInvalidModel) when a linear layer's weight is no matrix.
 void choose_kernels(Plan& plan, const Backend& backend);
 
 }  // namespace brayton
