@@ -107,6 +107,9 @@ void Loop::admit(const StepPlan& plan) {
     by_slot_[sequence->slot] = &active;
     counters_.waiting.fetch_sub(1, std::memory_order_relaxed);
     active.result.queue_ms = active.milliseconds_since_enqueue();
+  }
+  for (Sequence* sequence : plan.admitted) {
+    ActiveRequest& active = owner(*sequence);
     sampler_.admit(sequence->slot, active.sampling, active.seed, sequence->tokens, active.end_ids);
     active.has_sampler_slot = true;
   }
