@@ -49,7 +49,8 @@ class Tree:
         for top in ("src", "include"):
             if (self.root / top / header).is_file():
                 return f"{top}/{header}"
-        return None
+        inside = header.split("/")[0] in self.outside and (self.root / header).is_file()
+        return header if inside else None
 
 
 def is_test(path):
@@ -78,8 +79,12 @@ def check_rules(tree):
 
 def check_quoted(tree, path, number, header):
     where = f'{path}:{number} includes "{header}"'
-    if tree.resolve(header) is None:
+    found = tree.resolve(header)
+    if found is None:
         return f"{where}: no such file under src/ or include/ (paths start there)"
+    if found.split("/")[0] in tree.outside:
+        top = found.split("/")[0]
+        return None if path.startswith(top + "/") else f"{where}: only {top}/ may"
     target = tree.layer_of_header(header)
     if target is None:
         return f"{where}: its folder has no row in src/layers.toml"

@@ -63,7 +63,9 @@ CLEAN = {
                                '#include "backends/cpu/cpu_backend.h"\n',
     "src/CMakeLists.txt": "brayton_add_layer(ops DEPS core Threads::Threads)\n",
     "examples/run.cc": '#include "brayton/dtype.h"\n',
-    "tests/end.cc": '#include "executor/executor.h"\n#include "backends/cpu/cpu_backend.h"\n',
+    "tests/golden.h": "",
+    "tests/end.cc": '#include "tests/golden.h"\n'
+                    '#include "executor/executor.h"\n#include "backends/cpu/cpu_backend.h"\n',
 }
 
 
@@ -94,6 +96,7 @@ class CheckLayersTest(unittest.TestCase):
             ("src/ops/mul.cc", "#include <boost/asio.hpp>\n", "unknown header"),
             ("src/ops/mul.cc", "#include <core/json.h>\n", "our own headers are included as"),
             ("src/ops/mul.cc", '#include "missing.h"\n', "no such file under src/ or include/"),
+            ("src/ops/mul_test.cc", '#include "tests/golden.h"\n', "only tests/ may"),
             ("src/odd/odd.h", '#include "core/json.h"\n', "src/odd/odd.h: its folder has no row"),
             ("src/executor/executor.h", '#include "backends/cpu/gemm.h"\n',
              "of backends/cpu only backends/cpu/cpu_backend.h may be included"),
