@@ -27,6 +27,7 @@ struct LoadOptions {
   int64_t max_seq_len = 0;       // longest sequence; 0: the model's
   int64_t kv_block_size = 64;    // tokens
   int64_t kv_bytes = 0;          // 0: what the batch needs, at most 1 GiB
+  bool profile = false;          // measure each op's time
   // What is being done ("load weights"), how much of it, of how much. May be empty.
   std::function<void(const std::string& stage, int64_t done, int64_t total)> progress;
 };
@@ -79,15 +80,25 @@ class LLM {
   // Log-likelihood of given ids.
   Score score(const std::vector<int32_t>& ids);
 
-  // What was loaded, as `brayton inspect --json` prints it.
-  std::string describe_json() const;
   std::string device() const;
   double load_seconds() const;
+  int64_t vocab_size() const;
+  int64_t max_positions() const;  // longest sequence
   Executor& executor();
+  // Bytes that a decode step must read: the weights once, `context` cached tokens of each sequence.
+  int64_t decode_read_bytes(int64_t batch, int64_t context) const;
+  double measure_read_bandwidth() const;  // of the device's memory, bytes/s, measured now
+  // Seconds by op since the last call, the largest first; empty without LoadOptions::profile.
+  // To be called while no request is in flight.
+  std::vector<std::pair<std::string, double>> take_profile();
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Family, shapes, types, tensors, memory plan and kernel tactics of a model, as a JSON object.
+// Reads no weights. Throws as LLM does.
+std::string inspect_json(const std::string& model, const LoadOptions& options = {});
 
 }  // namespace brayton

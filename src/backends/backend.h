@@ -63,6 +63,8 @@ class Backend {
                                                     const std::string& tactic) = 0;
   // Bytes that pack_linear will take, for the memory plan.
   virtual int64_t packed_bytes(const LinearDesc& desc, const std::string& tactic) const = 0;
+  // Bytes a second that all threads together read from memory, measured now: the bound of decoding.
+  virtual double measure_read_bandwidth() = 0;
   // The type activations have on this device when the model's is `nominal`.
   virtual DType activation_dtype(DType nominal) const = 0;
 };

@@ -8,6 +8,7 @@
 #include "backends/cpu/level_kernels.h"
 #include "backends/cpu/linear_pack.h"
 #include "backends/cpu/packed_linear.h"
+#include "backends/cpu/read_bandwidth.h"
 #include "core/check.h"
 
 namespace brayton {
@@ -101,6 +102,7 @@ class CpuBackend final : public Backend {
   int64_t packed_bytes(const LinearDesc& desc, const std::string& tactic) const override {
     return packed_linear_bytes(form_of(desc.weight, tactic), desc.n, desc.k, kernels_.lanes);
   }
+  double measure_read_bandwidth() override { return cpu::measure_read_bandwidth(pool_); }
   DType activation_dtype(DType) const override { return DType::kF32; }
 
  private:

@@ -1,0 +1,33 @@
+#include "llm/load.h"
+
+#include <algorithm>
+
+#include "core/format.h"
+
+namespace brayton {
+
+BuildOptions build_options(const LoadOptions& options) {
+  return {.dtype = options.dtype, .dummy_weights = options.dummy_weights};
+}
+
+ProgramOptions program_options(const LoadOptions& options, const Engine& engine) {
+  const auto in_range = [](const char* name, int64_t value, int64_t low, int64_t high) {
+    if (value < low || value > high)
+      throw_error(ErrorCode::kInvalidArgument, "[load] {} must be in [{}, {}], got {}", name, low,
+                  high, value);
+    return value;
+  };
+  constexpr int64_t kMany = int64_t{1} << 20;
+  in_range("max_seq_len", options.max_seq_len, 0, engine.model.max_positions);
+  ProgramOptions result;
+  result.max_tokens = in_range("max_num_tokens", options.max_num_tokens, 1, kMany);
+  result.max_sequences = in_range("max_batch_size", options.max_batch_size, 1, kMany);
+  // A decode step needs a row for every sequence.
+  result.max_logit_rows = std::max<int64_t>(64, result.max_sequences);
+  result.kv_block_size = in_range("kv_block_size", options.kv_block_size, 1, kMany);
+  result.kv_bytes = in_range("kv_bytes", options.kv_bytes, 0, int64_t{1} << 50);
+  result.profile = options.profile;
+  return result;
+}
+
+}  // namespace brayton

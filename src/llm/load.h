@@ -1,0 +1,14 @@
+// LoadOptions -> the options of the layers below.
+#pragma once
+
+#include "builder/builder.h"
+#include "brayton/llm.h"
+#include "program/program.h"
+
+namespace brayton {
+
+BuildOptions build_options(const LoadOptions& options);
+// Throws Error(kInvalidArgument) naming the option.
+ProgramOptions program_options(const LoadOptions& options, const Engine& engine);
+
+}  // namespace brayton
