@@ -5,7 +5,10 @@
 // multiplied with them in integers, lane = row; then one conversion and one or two fused multiply-adds
 // bring in the scales. Sums run over the blocks in order, whatever T is: a row of y does not depend
 // on how many other tokens are in the step.
-// Bound: memory for few tokens, the integer dot product units for many.
+// Bound: memory for few tokens, the integer dot product units for many. Read on an EPYC of Zen 4,
+// 2 cores, avx512, all layers of SmolLM2-135M Q4_1 (benchmarks/bench_kernels.cc): one token 75 to
+// 100 % of the read bandwidth (36 to 57 GB/s on a shared machine), 512 tokens 56 % of 470 GMAC/s;
+// the scales' multiply-adds go to the same units and leave at most 73 %.
 #include "backends/cpu/kernels/dot_u8s8.h"
 #include "backends/cpu/kernels/linear.h"
 #include "backends/cpu/kernels/quantize_rows.h"
