@@ -19,10 +19,12 @@ std::vector<BraytonBytes> all_bytes(std::span<const std::string_view> texts) {
 
 std::string_view known_pre_tokenizer(std::string_view name, const std::string& where) {
   if (brayton_text_knows_pre_tokenizer(rust::bytes(name))) return name;
+  const std::string what = name.empty() ? "no pre-tokenizer is named (tokenizer.ggml.pre)"
+                                        : format("pre-tokenizer '{}' is not known", name);
   log_warning(
-      "[{}] pre-tokenizer '{}' is not known, 'default' is used: ids may differ from the model's; "
-      "use a checkpoint with a tokenizer.json if answers are poor",
-      where, name);
+      "[{}] {}, 'default' is used: ids may differ from the model's; use a checkpoint with a "
+      "tokenizer.json if answers are poor",
+      where, what);
   return "default";
 }
 

@@ -81,7 +81,14 @@ fn keep_panics_quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
-            PANIC.with(|text| *text.borrow_mut() = info.to_string().replace('\n', " "));
+            let payload = info.payload();
+            let said = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let said = said.or_else(|| payload.downcast_ref::<String>().cloned());
+            let place = info.location().map(|at| {
+                format!(" ({}:{})", at.file().rsplit('/').next().unwrap_or_default(), at.line())
+            });
+            let text = said.unwrap_or_default() + &place.unwrap_or_default();
+            PANIC.with(|last| *last.borrow_mut() = text.replace('\n', " "));
         }));
     });
 }
@@ -176,9 +183,10 @@ unsafe fn text<'a>(bytes: Bytes, name: &str) -> Result<&'a str> {
 unsafe fn texts<'a>(data: *const Bytes, size: usize, name: &str) -> Result<Vec<&'a str>> {
     let mut result = Vec::with_capacity(size);
     for (i, bytes) in slice(data, size).iter().enumerate() {
-        result.push(std::str::from_utf8(bytes.get()).map_err(|error| {
-            Error::model(format!("{name}[{i}] must be UTF-8: {error}"))
-        })?);
+        result.push(
+            std::str::from_utf8(bytes.get())
+                .map_err(|error| Error::model(format!("{name}[{i}] must be UTF-8: {error}")))?,
+        );
     }
     Ok(result)
 }

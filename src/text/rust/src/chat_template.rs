@@ -4,8 +4,8 @@
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use minijinja::value::Kwargs;
-use minijinja::{AutoEscape, Environment, Error as JinjaError, ErrorKind, Value};
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{AutoEscape, Environment, Error as JinjaError, ErrorKind, Output, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use crate::error::{Error, Result};
@@ -28,11 +28,13 @@ impl ChatTemplate {
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_formatter(print_as_python);
         environment.set_unknown_method_callback(unknown_method_callback);
         environment.set_recursion_limit(100);
         environment.set_fuel(Some(MAX_STEPS));
         environment.add_function("raise_exception", raise_exception);
         environment.add_filter("tojson", tojson);
+        environment.add_filter("title", title);
         environment
             .add_template_owned(NAME, without_generation_tags(source))
             .map_err(|error| Error::model(describe(&error)))?;
@@ -46,7 +48,8 @@ impl ChatTemplate {
                 .map_err(|error| Error::argument(format!("template variables: {error}")))?;
         let now = variables.remove("now").and_then(|now| now.as_i64()).unwrap_or_else(unix_time);
         let clock = Value::from_function(move |format: &str| strftime(format, now));
-        let fields = variables.into_iter().map(|(name, value)| (name, Value::from_serialize(value)));
+        let fields =
+            variables.into_iter().map(|(name, value)| (name, Value::from_serialize(value)));
         let context: Value = fields.chain([("strftime_now".to_owned(), clock)]).collect();
         let mut out = Bounded(Vec::new());
         let template =
@@ -72,6 +75,25 @@ impl Write for Bounded {
     }
 }
 
+/// True, None and the items of lists as Python's str() shows them.
+fn print_as_python(
+    out: &mut Output,
+    _: &State,
+    value: &Value,
+) -> std::result::Result<(), JinjaError> {
+    let literal = match value.kind() {
+        ValueKind::Bool | ValueKind::None | ValueKind::Seq | ValueKind::Map => {
+            serde_json::to_value(value).ok()
+        }
+        _ => None,
+    };
+    match literal {
+        Some(literal) => out.write_str(&python_json::to_str(&literal))?,
+        None => write!(out, "{value}")?,
+    }
+    Ok(())
+}
+
 fn unix_time() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
 }
@@ -90,6 +112,21 @@ fn tojson(value: &Value, kwargs: Kwargs) -> std::result::Result<String, JinjaErr
     }
     let json = serde_json::to_value(value).map_err(|error| fault(format!("tojson: {error}")))?;
     Ok(python_json::dump(&json, indent))
+}
+
+/// Jinja's own: a word starts after a blank, a hyphen or an opening bracket.
+fn title(text: &str) -> String {
+    let mut is_start = true;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_start {
+            out.extend(c.to_uppercase());
+        } else {
+            out.extend(c.to_lowercase());
+        }
+        is_start = c.is_whitespace() || "-({[<".contains(c);
+    }
+    out
 }
 
 fn render_error(error: JinjaError) -> Error {

@@ -52,14 +52,14 @@ enum Stage {
 /// How a byte that belongs to no character is shown.
 #[derive(Clone, Copy, PartialEq)]
 enum Faults {
-    PerSequence,  // one U+FFFD for a maximal faulty part, as String::from_utf8_lossy
+    PerSequence, // one U+FFFD for a maximal faulty part, as String::from_utf8_lossy
     PerByte,
 }
 
 #[derive(Clone)]
 struct Utf8 {
     faults: Faults,
-    pending: Vec<u8>,  // the start of a character: at most 3 bytes between pushes
+    pending: Vec<u8>, // the start of a character: at most 3 bytes between pushes
 }
 
 impl Utf8 {
@@ -131,7 +131,7 @@ pub struct DecodeState {
 struct PieceState {
     rules: PieceRules,
     bytes: Utf8,
-    is_start: bool,  // a leading space symbol is still to be dropped
+    is_start: bool, // a leading space symbol is still to be dropped
     is_empty: bool,
 }
 
@@ -178,11 +178,7 @@ impl DecodeState {
 
 fn add_stages(decoder: &DecoderWrapper, stages: &mut Vec<Stage>, joined: &mut bool) {
     use DecoderWrapper as D;
-    let whole = |joined| Stage::Whole {
-        decoder: decoder.clone(),
-        tokens: VecDeque::new(),
-        joined,
-    };
+    let whole = |joined| Stage::Whole { decoder: decoder.clone(), tokens: VecDeque::new(), joined };
     let stage = match decoder {
         D::Sequence(sequence) => {
             for decoder in sequence.get_decoders() {

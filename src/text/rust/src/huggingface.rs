@@ -85,18 +85,25 @@ impl<'de> Deserialize<'de> for SharedModel {
         let kind: Kind = serde_json::from_str(text).map_err(D::Error::custom)?;
         let model = match kind.kind.as_deref() {
             Some("BPE") => serde_json::from_str::<BPE>(text).map(ModelWrapper::BPE),
-            _ => serde_json::from_str::<ModelWrapper>(text),
+            Some("WordPiece" | "WordLevel" | "Unigram") | None => {
+                serde_json::from_str::<ModelWrapper>(text)
+            }
+            Some(other) => {
+                return Err(D::Error::custom(format!(
+                    "model: type must be BPE, WordPiece, WordLevel or Unigram, got {other:?}"
+                )))
+            }
         };
         model.map(SharedModel::new).map_err(|error| D::Error::custom(format!("model: {error}")))
     }
 }
 
 pub struct HuggingFace {
-    parsing: Pipeline,  // text that spells a special token becomes that token
-    plain: Pipeline,    // ... stays text
+    parsing: Pipeline, // text that spells a special token becomes that token
+    plain: Pipeline,   // ... stays text
     special: AHashSet<u32>,
     vocab_size: i32,
-    source: Option<Vec<u8>>,  // the tokenizer.json it was made from
+    source: Option<Vec<u8>>, // the tokenizer.json it was made from
 }
 
 impl HuggingFace {

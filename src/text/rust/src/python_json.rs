@@ -50,3 +50,44 @@ fn close(bracket: char, indent: Option<usize>, level: usize, out: &mut String) {
     }
     out.push(bracket);
 }
+
+/// What Python's str() gives: of a string itself, of other values their literal.
+pub fn to_str(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => repr(other),
+    }
+}
+
+fn repr(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::String(text) => {
+            let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+            let mut out = String::from(quote);
+            for c in text.chars() {
+                match c {
+                    '\n' => out.push_str("\\n"),
+                    '\r' => out.push_str("\\r"),
+                    '\t' => out.push_str("\\t"),
+                    c if c == quote || c == '\\' => out.extend(['\\', c]),
+                    c => out.push(c),
+                }
+            }
+            out.push(quote);
+            out
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(repr).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(fields) => {
+            let field = |(name, item): (&String, &Value)| {
+                format!("{}: {}", repr(&Value::from(name.as_str())), repr(item))
+            };
+            format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        number => number.to_string(),
+    }
+}

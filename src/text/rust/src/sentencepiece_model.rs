@@ -95,11 +95,7 @@ impl ModelProto {
             escape_whitespaces: Some(true),
             ..Default::default()
         };
-        ModelProto {
-            trainer: Some(trainer),
-            normalizer: Some(normalizer),
-            ..Default::default()
-        }
+        ModelProto { trainer: Some(trainer), normalizer: Some(normalizer), ..Default::default() }
     }
 
     pub fn add_piece(&mut self, piece: String, score: f32, kind: PieceKind) {
@@ -278,7 +274,7 @@ impl SpecialTokens {
 }
 
 fn kind_of(piece: &PieceProto) -> PieceKind {
-    piece.kind.and_then(PieceKind::from_i32).unwrap_or(PieceKind::Normal)
+    piece.kind.and_then(|kind| PieceKind::try_from(kind).ok()).unwrap_or(PieceKind::Normal)
 }
 
 /// What the C++ library takes on trust or reports without a name.
@@ -346,7 +342,9 @@ fn check_charsmap(map: &[u8]) -> Result<()> {
         map.split_first_chunk::<4>().ok_or_else(|| broken("must start with a size"))?;
     let size = u32::from_le_bytes(*size) as usize;
     if size == 0 || size % 4 != 0 || size >= rest.len() {
-        return Err(broken("the size of its trie must be a multiple of 4 that leaves room for text"));
+        return Err(broken(
+            "the size of its trie must be a multiple of 4 that leaves room for text",
+        ));
     }
     let (trie, texts) = rest.split_at(size);
     let units: Vec<u32> = trie
@@ -365,7 +363,8 @@ fn check_charsmap(map: &[u8]) -> Result<()> {
         }
         let has_text = unit >> 8 & 1 == 1;
         let text = (units[children] & 0x7FFF_FFFF) as usize;
-        if has_text && texts.get(text..).and_then(|tail| tail.iter().position(|&c| c == 0)).is_none()
+        if has_text
+            && texts.get(text..).and_then(|tail| tail.iter().position(|&c| c == 0)).is_none()
         {
             return Err(broken("a replacement must lie inside the texts and end there"));
         }
