@@ -9,6 +9,8 @@
 //   %9 = attention(%7, %8, %6)                     %9 = rope(%6, ...)
 //                                                  %10 = rope(%7, ...)
 //                                                  %11 = attention(%9, %10, %8)
+#include <algorithm>
+
 #include "compile/passes/join_linears.h"
 #include "compile/passes/passes.h"
 
@@ -23,8 +25,11 @@ ValueId linear_behind(const Graph& graph, ValueId value) {
 }
 
 // Those of q, k and v that read what the first of them reads, with a weight of its dtype.
-std::vector<ValueId> joinable(const Graph& graph, std::vector<ValueId> candidates) {
-  std::erase(candidates, kNoValue);
+std::vector<ValueId> joinable(const Graph& graph, const std::vector<ValueId>& results) {
+  std::vector<ValueId> candidates;
+  for (ValueId result : results)  // k and v may be one
+    if (result != kNoValue && std::ranges::find(candidates, result) == candidates.end())
+      candidates.push_back(result);
   const auto alike = [&](ValueId a, ValueId b) {
     const Node &p = graph.producer(a), &q = graph.producer(b);
     return p.inputs[0] == q.inputs[0] &&

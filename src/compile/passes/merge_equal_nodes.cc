@@ -19,7 +19,7 @@ bool merge_equal_nodes(Graph& graph) {
   bool changed = false;
   for (NodeId id = 0; id < static_cast<NodeId>(graph.nodes().size()); ++id) {
     const Node& node = graph.node(id);
-    if (node.op == "attention") continue;  // writes the cache
+    if (node.op == "attention" || node.op == "input") continue;  // writes the cache; stays
     const auto [it, is_new] = seen.emplace(Key(node.op, node.inputs, node.attributes.map()), id);
     if (is_new) continue;
     const Node& first = graph.node(it->second);
