@@ -104,8 +104,10 @@ void hash_all(const MappedFile& file, std::vector<Chunk>& chunks) {
       if (chunks[i].of_weights) file.drop_pages(chunks[i].bytes.data(), chunks[i].bytes.size());
     }
   };
-  const size_t threads = std::min<size_t>({16, static_cast<size_t>(available_cores()),
-                                           chunks.size()});
+  size_t bytes = 0;
+  for (const Chunk& chunk : chunks) bytes += chunk.bytes.size();
+  const size_t threads =
+      std::min<size_t>({16, static_cast<size_t>(available_cores()), 1 + bytes / kHashChunk});
   std::vector<std::thread> others;
   try {
     for (size_t i = 1; i < threads; ++i) others.emplace_back(work);
