@@ -65,7 +65,8 @@ struct ExecutorStats {
 class Executor {
  public:
   Executor(std::shared_ptr<Program> program, const ExecutorOptions& options = {});
-  ~Executor();  // cancels what is in flight; not to be called from a callback
+  // Cancels what is in flight; clients inside await get their results. Not from a callback.
+  ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 

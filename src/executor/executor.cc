@@ -1,5 +1,6 @@
 #include "brayton/executor.h"
 
+#include <condition_variable>
 #include <future>
 #include <map>
 #include <mutex>
@@ -56,6 +57,8 @@ struct Executor::State {
 
   std::mutex futures_mutex;  // between clients; the loop never takes it
   std::map<RequestId, std::future<RequestResult>> futures;
+  int awaiting = 0;  // clients inside await
+  std::condition_variable left;
 
   Loop loop;
   std::thread thread;  // last: everything it uses is there
@@ -74,6 +77,9 @@ Executor::~Executor() {
   state_->stopping.store(true);
   state_->inbox.post(std::make_unique<InboxMessage>());
   state_->thread.join();
+  // Every result is there now: clients inside await leave at once.
+  std::unique_lock lock(state_->futures_mutex);
+  state_->left.wait(lock, [&] { return state_->awaiting == 0; });
 }
 
 RequestId Executor::enqueue(Request request, RequestCallbacks callbacks) {
@@ -122,6 +128,12 @@ RequestResult Executor::await(RequestId id) {
                   id);
     future = std::move(at->second);
     state.futures.erase(at);
+    ++state.awaiting;
+  }
+  future.wait();
+  {
+    const std::lock_guard lock(state.futures_mutex);
+    if (--state.awaiting == 0) state.left.notify_all();
   }
   return future.get();
 }

@@ -1,6 +1,6 @@
 // A deterministic language model for the executor's tests. Its logits are a hash of the tokens and
-// positions that it finds in its own paged cache, so a wrong block, position, offset or a lost token
-// changes the answer.
+// positions that it finds in its own paged cache, so a wrong block, position, offset or a lost
+// token changes the answer.
 #pragma once
 
 #include <algorithm>
