@@ -5,6 +5,7 @@
 //   brayton_bench_ops [--threads N] [--level L]
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <random>
 
@@ -29,7 +30,7 @@ std::vector<float> normal(int64_t count) {
 // A step of `sequences` with `tokens` new tokens each, up to `length` keys, for several layers.
 class AttentionBench {
  public:
-  AttentionBench(int64_t sequences, int64_t tokens, int64_t length, DType cache)
+  AttentionBench(Backend& backend, int64_t sequences, int64_t tokens, int64_t length, DType cache)
       : columns_((length + kBlockSize - 1) / kBlockSize),
         layer_shape_{sequences * columns_, 2, kKvHeads, kBlockSize, kHeadDim},
         layer_bytes_(storage_bytes(cache, layer_shape_)),
@@ -39,7 +40,8 @@ class AttentionBench {
         q_(normal(tokens_ * kHeads * kHeadDim)),
         kv_(normal(tokens_ * kKvHeads * kHeadDim)),
         y_(q_.size()),
-        cache_(static_cast<size_t>(layer_bytes_ * layers_)) {
+        cache_(backend.allocate(static_cast<size_t>(layer_bytes_ * layers_))) {
+    std::memset(cache_.data(), 0, cache_.size());  // all memory is there; any numbers do
     for (int64_t s = 0; s <= sequences; ++s) offsets_.push_back(static_cast<int32_t>(s * tokens));
     lengths_.assign(static_cast<size_t>(sequences), static_cast<int32_t>(length));
     for (int64_t i = 0; i < sequences * columns_; ++i) table_.push_back(static_cast<int32_t>(i));
@@ -52,7 +54,8 @@ class AttentionBench {
     AttentionArgs args;
     args.q = TensorView(q_.data(), DType::kF32, {tokens_, kHeads, kHeadDim});
     args.k = args.v = TensorView(kv_.data(), DType::kF32, {tokens_, kKvHeads, kHeadDim});
-    args.cache = TensorView(cache_.data() + layer * layer_bytes_, dtype_, layer_shape_);
+    args.cache = TensorView(static_cast<std::byte*>(cache_.data()) + layer * layer_bytes_, dtype_,
+                            layer_shape_);
     args.query_offsets = TensorView(offsets_.data(), DType::kI32, {sequences + 1});
     args.kv_lengths = TensorView(lengths_.data(), DType::kI32, {sequences});
     args.block_table = TensorView(table_.data(), DType::kI32, {sequences, columns_});
@@ -68,7 +71,7 @@ class AttentionBench {
   DType dtype_;
   int64_t tokens_;
   std::vector<float> q_, kv_, y_;
-  std::vector<std::byte> cache_;  // zeros: as fast as other numbers
+  Buffer cache_;
   std::vector<int32_t> offsets_, lengths_, table_;
 };
 
@@ -78,18 +81,19 @@ class Bench {
       : backend_(make_cpu_backend(options)), stream_(backend_->make_stream()), bounds_(bounds) {}
 
   void prefill(int64_t length, DType cache) {
-    AttentionBench bench(1, length, length, cache);
+    AttentionBench bench(*backend_, 1, length, length, cache);
     const double seconds = best_of(10, [&] { bench.run(*backend_, *stream_, 0); });
     const double pairs = static_cast<double>(length * (length + 1) / 2 * kHeads * kHeadDim * 2);
     std::printf("attention  prompt of %-5ld %-5s %9.1f us  %6.1f GMAC/s", length,
                 std::string(dtype_name(cache)).c_str(), seconds * 1e6, pairs / seconds * 1e-9);
     if (bounds_.float_pairs_per_s > 0)
-      std::printf(" %3.0f%% of the multiply-adds", 100 * pairs / seconds / bounds_.float_pairs_per_s);
+      std::printf(" %3.0f%% of the multiply-adds",
+                  100 * pairs / seconds / bounds_.float_pairs_per_s);
     std::printf("\n");
   }
 
   void decode(int64_t sequences, int64_t length, DType cache) {
-    AttentionBench bench(sequences, 1, length, cache);
+    AttentionBench bench(*backend_, sequences, 1, length, cache);
     std::vector<double> calls;  // each on a layer that the processor's caches have forgotten
     for (int pass = 0; pass < 4; ++pass)
       for (int64_t layer = 0; layer < bench.layers(); ++layer) {

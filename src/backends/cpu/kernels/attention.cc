@@ -197,17 +197,31 @@ class PieceRun {
     using Element = typename Cache::Element;
     const Element* keys[kBlockKeys];
     const Element* values[kBlockKeys];
+    find_keys<Cache>(first, last, keys);
+    // The cache's second half holds the values, in the same places.
+    const int64_t half = args_.cache.strides[1];
+    for (int64_t j = 0; j < kBlockKeys; ++j) values[j] = keys[j] + half;
     const int64_t block = first / kBlockKeys * kBlockKeys;
-    for (int64_t j = 0; j < kBlockKeys; ++j) {  // beyond the ends: something readable
-      const int64_t key = min_of(max_of(block + j, first), last - 1);
-      const Element* cache = args_.cache.as<Element>();
-      keys[j] = cache + problem_.cache_offset(piece_.sequence, key, 0, piece_.kv_head);
-      values[j] = cache + problem_.cache_offset(piece_.sequence, key, 1, piece_.kv_head);
-    }
     const int64_t head_dim = args_.cache.dim(4);
     const bool whole_vectors = head_dim == problem_.width;
-    if (whole_vectors && (sizeof(Element) == sizeof(float) || rows_ <= kTileRows)) {
-      run_tiles<Cache>(keys, values, block, first, last, acc, rows);
+    const bool few_rows = rows_ <= kTileRows;
+    if (whole_vectors && (sizeof(Element) == sizeof(float) || few_rows)) {
+      // Few rows wait for memory: while they score keys, values come nearer, and while they mix
+      // values, the keys of the next block do.
+      const Element* next_keys[kBlockKeys];
+      const int64_t next = block + kBlockKeys;
+      const int64_t length = position_ + piece_.tokens;
+      const bool more = few_rows && next < length;
+      if (more) find_keys<Cache>(next, min_of(next + kBlockKeys, length), next_keys);
+      run_tiles<Cache>({.keys = keys,
+                        .values = values,
+                        .values_ahead = few_rows ? values : nullptr,
+                        .keys_ahead = more ? next_keys : nullptr,
+                        .block = block,
+                        .first = first,
+                        .last = last,
+                        .acc = acc,
+                        .rows = rows});
       return;
     }
     const float* wide_keys[kBlockKeys];
@@ -223,15 +237,53 @@ class PieceRun {
       wide_keys[j] = key;
       wide_values[j] = value;
     }
-    run_tiles<CacheF32>(wide_keys, wide_values, block, first, last, acc, rows);
+    run_tiles<CacheF32>({.keys = wide_keys,
+                         .values = wide_values,
+                         .values_ahead = nullptr,
+                         .keys_ahead = nullptr,
+                         .block = block,
+                         .first = first,
+                         .last = last,
+                         .acc = acc,
+                         .rows = rows});
+  }
+
+  // Where keys [first, last) of one block lie; places beyond the ends get something readable.
+  template <class Cache>
+  void find_keys(int64_t first, int64_t last, const typename Cache::Element** keys) const {
+    const TensorView& cache = args_.cache;
+    const int64_t size = cache.dim(3);
+    const int64_t head_dim = cache.dim(4);
+    const auto* blocks = args_.block_table.as<int32_t>() +
+                         piece_.sequence * args_.block_table.strides[0] + first / size;
+    const int64_t begin = first % kBlockKeys;
+    const int64_t end = begin + last - first;
+    int64_t slot = first % size;
+    for (int64_t j = begin; j < end; slot = 0, ++blocks) {
+      const auto* run = cache.as<typename Cache::Element>() + *blocks * cache.strides[0] +
+                        piece_.kv_head * cache.strides[2];
+      for (; slot < size && j < end; ++slot, ++j) keys[j] = run + slot * head_dim;
+    }
+    for (int64_t j = 0; j < begin; ++j) keys[j] = keys[begin];
+    for (int64_t j = end; j < kBlockKeys; ++j) keys[j] = keys[end - 1];
   }
 
   template <class Cache>
-  void run_tiles(const typename Cache::Element* const* keys,
-                 const typename Cache::Element* const* values, int64_t block, int64_t first,
-                 int64_t last, float* acc, RunningRow* rows) {
-    for (int64_t r = 0; r < rows_; r += kTileRows) {
-      const Tile<Cache> tile{keys, values, block, first, last, r, acc, rows};
+  struct Block {
+    const typename Cache::Element* const* keys;
+    const typename Cache::Element* const* values;
+    const typename Cache::Element* const* values_ahead;  // to prefetch, or null
+    const typename Cache::Element* const* keys_ahead;    // to prefetch, or null
+    int64_t block;                                       // position of key 0
+    int64_t first, last;
+    float* acc;
+    RunningRow* rows;
+    int64_t row = 0;  // the first of the tile
+  };
+
+  template <class Cache>
+  void run_tiles(Block<Cache> tile) {
+    for (int64_t& r = tile.row; r < rows_; r += kTileRows) {
       switch (min_of(kTileRows, rows_ - r)) {
         case 1: run_tile<1>(tile); break;
         case 2: run_tile<2>(tile); break;
@@ -241,19 +293,8 @@ class PieceRun {
     }
   }
 
-  template <class Cache>
-  struct Tile {
-    const typename Cache::Element* const* keys;
-    const typename Cache::Element* const* values;
-    int64_t block;  // position of key 0
-    int64_t first, last;
-    int64_t row;  // the first
-    float* acc;
-    RunningRow* rows;
-  };
-
   template <int kRows, class Cache>
-  void run_tile(const Tile<Cache>& tile) {
+  void run_tile(const Block<Cache>& tile) {
     alignas(64) float scores[kRows * kBlockKeys];
     int64_t begin[kRows], end[kRows];  // the keys that each row sees
     int64_t any_begin = kBlockKeys, any_end = 0, all_begin = 0, all_end = kBlockKeys;
@@ -270,8 +311,8 @@ class PieceRun {
     }
     if (any_begin >= any_end) return;
     const int64_t width = problem_.width;
-    score_keys<kRows, Cache>(space_.q + tile.row * width, width, tile.keys, any_begin, any_end,
-                             problem_.vectors, scores);
+    score_keys<kRows, Cache>(space_.q + tile.row * width, width, tile.keys, tile.values_ahead,
+                             any_begin, any_end, problem_.vectors, scores);
     for (int r = 0; r < kRows; ++r) {
       if (begin[r] >= end[r]) continue;
       const int64_t position = position_ + (tile.row + r) / problem_.group;
@@ -287,15 +328,16 @@ class PieceRun {
     for (int r = 0; r < kRows; ++r)
       mix_row(tile, scores, r, begin[r], shared ? all_begin : end[r]);
     if (!shared) return;
-    mix_values<kRows, Cache>(scores, tile.values, all_begin, all_end, problem_.vectors,
-                             tile.acc + tile.row * width, width);
+    mix_values<kRows, Cache>(scores, tile.values, tile.keys_ahead, all_begin, all_end,
+                             problem_.vectors, tile.acc + tile.row * width, width);
     for (int r = 0; r < kRows; ++r) mix_row(tile, scores, r, all_end, end[r]);
   }
 
   template <class Cache>
-  void mix_row(const Tile<Cache>& tile, const float* scores, int r, int64_t begin, int64_t end) {
-    mix_values<1, Cache>(scores + r * kBlockKeys, tile.values, begin, end, problem_.vectors,
-                         tile.acc + (tile.row + r) * problem_.width, problem_.width);
+  void mix_row(const Block<Cache>& tile, const float* scores, int r, int64_t begin, int64_t end) {
+    mix_values<1, Cache>(scores + r * kBlockKeys, tile.values, nullptr, begin, end,
+                         problem_.vectors, tile.acc + (tile.row + r) * problem_.width,
+                         problem_.width);
   }
 
   ScoreRule rule(int64_t r) const {

@@ -53,16 +53,28 @@ BRAYTON_INLINE F32 sums(const F32 v[kLanes / 4][4]) {
 #endif
 }
 
+// Brings a vector of `bytes` into the second-level cache, for the phase after this one: the first
+// level has too few places for lines under way.
+BRAYTON_INLINE void prefetch(const void* vector, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64)
+    __builtin_prefetch(static_cast<const char*>(vector) + i, 0, 2);
+}
+
 // scores[r][j] = q[r] . keys[j] for j in [begin, end) and up to the next multiple of the tile.
-// `keys` has kBlockKeys readable vectors of `vectors` * kLanes elements.
+// `keys` has kBlockKeys readable vectors of `vectors` * kLanes elements; so has `ahead`, which is
+// needed soon, or is null.
 template <int kRows, class Cache>
 BRAYTON_INLINE void score_keys(const float* q, int64_t q_stride,
-                               const typename Cache::Element* const* keys, int64_t begin,
+                               const typename Cache::Element* const* keys,
+                               const typename Cache::Element* const* ahead, int64_t begin,
                                int64_t end, int64_t vectors, float* scores) {
+  const int64_t bytes = vectors * kLanes * int64_t{sizeof(typename Cache::Element)};
   constexpr int kKeys = kRows == 3 ? 4 : 4 * kTileRows / kRows;
   constexpr int kQuads = kRows * kKeys / 4;  // four keys of a row
   constexpr int kAtOnce = kLanes / 4;        // quads that sums() takes
   for (int64_t j = begin / kKeys * kKeys; j < end; j += kKeys) {
+    if (ahead != nullptr)
+      for (int k = 0; k < kKeys; ++k) prefetch(ahead[j + k], bytes);
     F32 dots[(kQuads + kAtOnce - 1) / kAtOnce * kAtOnce][4] = {};
     for (int64_t i = 0; i < vectors; ++i) {
       F32 row[kRows];
@@ -167,6 +179,7 @@ __attribute__((noinline)) static float weigh_keys(float* scores, int64_t begin, 
 // acc[r] += sum over j in [begin, end) of weights[r][j] * values[j], for kVectors vectors.
 template <int kRows, int kVectors, class Cache>
 BRAYTON_INLINE void mix_vectors(const float* weights, const typename Cache::Element* const* values,
+                                const typename Cache::Element* const* ahead, int64_t ahead_bytes,
                                 int64_t offset, int64_t begin, int64_t end, float* acc,
                                 int64_t acc_stride) {
   F32 sum[kRows][kVectors];
@@ -175,6 +188,7 @@ BRAYTON_INLINE void mix_vectors(const float* weights, const typename Cache::Elem
 #pragma GCC unroll 4
     for (int n = 0; n < kVectors; ++n) sum[r][n] = load(acc + r * acc_stride + n * kLanes);
   for (int64_t j = begin; j < end; ++j) {
+    if (ahead != nullptr) prefetch(ahead[j], ahead_bytes);
     F32 value[kVectors];
 #pragma GCC unroll 4
     for (int n = 0; n < kVectors; ++n) value[n] = Cache::read(values[j] + offset + n * kLanes);
@@ -193,16 +207,17 @@ BRAYTON_INLINE void mix_vectors(const float* weights, const typename Cache::Elem
 
 template <int kRows, class Cache>
 BRAYTON_INLINE void mix_values(const float* weights, const typename Cache::Element* const* values,
-                               int64_t begin, int64_t end, int64_t vectors, float* acc,
-                               int64_t acc_stride) {
+                               const typename Cache::Element* const* ahead, int64_t begin,
+                               int64_t end, int64_t vectors, float* acc, int64_t acc_stride) {
   if (begin >= end) return;
+  const int64_t bytes = vectors * kLanes * int64_t{sizeof(typename Cache::Element)};
   int64_t i = 0;
   for (; i + 4 <= vectors; i += 4)
-    mix_vectors<kRows, 4, Cache>(weights, values, i * kLanes, begin, end, acc + i * kLanes,
-                                 acc_stride);
+    mix_vectors<kRows, 4, Cache>(weights, values, i == 0 ? ahead : nullptr, bytes, i * kLanes,
+                                 begin, end, acc + i * kLanes, acc_stride);
   for (; i < vectors; ++i)
-    mix_vectors<kRows, 1, Cache>(weights, values, i * kLanes, begin, end, acc + i * kLanes,
-                                 acc_stride);
+    mix_vectors<kRows, 1, Cache>(weights, values, i == 0 ? ahead : nullptr, bytes, i * kLanes,
+                                 begin, end, acc + i * kLanes, acc_stride);
 }
 
 // Joins a part of the keys to what the parts before it gave. Parts are joined in the order of
