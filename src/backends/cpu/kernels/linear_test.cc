@@ -55,13 +55,13 @@ Tensor random_weight(DType dtype, int64_t n, int64_t k, std::mt19937& random) {
   return w;
 }
 
-// Activations as 8 bits make them: blocks of 32, d = max |x| / 127.
+// Activations as two planes of 8 bits make them: blocks of 32, d = max |x| / (127 * 2^7).
 std::vector<float> rounded_row(const float* x, int64_t k) {
   std::vector<float> row(static_cast<size_t>(k));
   for (int64_t block = 0; block < k; block += 32) {
     float top = 0;
     for (int i = 0; i < 32; ++i) top = std::max(top, std::fabs(x[block + i]));
-    const float d = top / 127.0f, inverse = top > 0x1p-120f ? 127.0f / top : 0.0f;
+    const float d = top / 16256.0f, inverse = top > 0x1p-110f ? 16256.0f / top : 0.0f;
     for (int i = 0; i < 32; ++i) row[block + i] = d * std::nearbyint(x[block + i] * inverse);
   }
   return row;

@@ -34,17 +34,22 @@ BRAYTON_INLINE int32_t sum_i32(I32 v) {
   return lanes[0];
 }
 
-// One block: 32 floats to q and d; the sums of q's halves.
-BRAYTON_INLINE void quantize_block(const float* x, int8_t* q, float* d, int32_t halves[2]) {
+constexpr float kLargest = 127 << kPlaneBits;
+
+// One block: 32 floats to the planes of q and d; the sums of q's halves.
+BRAYTON_INLINE void quantize_block(const float* x, int8_t* high, int8_t* low, float* d,
+                                   int32_t halves[2]) {
   F32 values[kVectors];
   for (int v = 0; v < kVectors; ++v) values[v] = load(x + v * kLanes);
   const float largest = largest_magnitude(values);
-  const float scale = largest / 127.0f;
-  const float inverse = largest > 0x1p-120f ? 127.0f / largest : 0.0f;
+  const float scale = largest / kLargest;
+  const float inverse = largest > 0x1p-110f ? kLargest / largest : 0.0f;
   I32 sums[2] = {};
   for (int v = 0; v < kVectors; ++v) {
     const I32 rounded = round_to_int(values[v] * inverse);
-    store_i8(q + v * kLanes, rounded);
+    const I32 upper = (rounded + (1 << (kPlaneBits - 1))) >> kPlaneBits;
+    store_i8(high + v * kLanes, upper);
+    store_i8(low + v * kLanes, rounded - (upper << kPlaneBits));
     sums[v / (kVectors / 2)] += rounded;
   }
   for (int half = 0; half < 2; ++half) halves[half] = sum_i32(sums[half]);
@@ -62,9 +67,11 @@ void quantize_tile(const LinearLayout& layout, const LinearWork& work, int64_t t
       uint8_t* out = to + block * stride;
       float d;
       int32_t halves[2];
-      quantize_block(x + block * kBlock, reinterpret_cast<int8_t*>(out) + t * kBlock, &d, halves);
-      __builtin_memcpy(out + tile * kBlock + t * 4, &d, 4);
-      uint8_t* aux = out + tile * (kBlock + 4) + t * layout.subs * 4;
+      auto* high = reinterpret_cast<int8_t*>(out) + t * kBlock;
+      quantize_block(x + block * kBlock, high, high + tile * kBlock, &d, halves);
+      uint8_t* ds = out + kPlanes * tile * kBlock;
+      __builtin_memcpy(ds + t * 4, &d, 4);
+      uint8_t* aux = ds + tile * 4 + t * layout.subs * 4;
       for (int sub = 0; sub < layout.subs; ++sub) {
         const int32_t sum = layout.subs == 2 ? halves[sub] : halves[0] + halves[1];
         const float weighted = d * static_cast<float>(sum);
