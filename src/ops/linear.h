@@ -9,7 +9,7 @@ class PackedWeight;  // a backend's own layout of w, see backends/packed_weight.
 
 struct LinearArgs {
   TensorView x;     // [T, K]; rows may be strided
-  TensorView w;     // [N, K] as in the checkpoint, any float or block type; backends may need only `packed`
+  TensorView w;     // [N, K] as in the checkpoint, any float or block type; empty if `packed` does
   TensorView bias;  // [N] f32 or empty
   TensorView y;     // [T, N]
   const PackedWeight* packed = nullptr;

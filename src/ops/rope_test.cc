@@ -52,7 +52,8 @@ TEST(Rope, ScoresDependOnTheDistanceOnly) {
     reference(RopeArgs{.x = x, .positions = at_i, .inv_freq = inv_freq, .y = q});
     reference(RopeArgs{.x = x, .positions = at_j, .inv_freq = inv_freq, .y = k});
     double dot = 0.0;
-    for (int d = 0; d < 8; ++d) dot += load_float(q.view(), 0, 0, d) * load_float(k.view(), 0, 1, d);
+    for (int d = 0; d < 8; ++d)
+      dot += load_float(q.view(), 0, 0, d) * load_float(k.view(), 0, 1, d);
     return dot;
   };
   EXPECT_NEAR(score(7, 3), score(107, 103), 1e-4);
