@@ -92,7 +92,7 @@ TEST(SmolLM2, CloseWithActivationsInIntegers) {
 TEST(SmolLM2, LikelihoodOfWikitext) {
   LLM llm = load(std::nullopt);
   const Json golden = read_golden("smollm2")["nll"];
-  std::string text = read_text_file(data_path("text/wiki.test.raw")).substr(0, 20000);
+  std::string text = read_text_file(data_path("text/wikitext2/wiki.test.raw")).substr(0, 20000);
   std::vector<int32_t> ids = llm.encode(text);
   ids.resize(2048);
   double sum = 0;
