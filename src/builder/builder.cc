@@ -81,8 +81,7 @@ class Builder {
 
   Built from_gguf(const std::shared_ptr<const Checkpoint>& checkpoint) const {
     const JsonReader metadata(checkpoint->config(), path_);
-    const Family& family =
-        find_gguf_family(metadata.get_string({"general.architecture"}), path_);
+    const Family& family = find_gguf_family(metadata.get_string({"general.architecture"}), path_);
     std::map<std::string, TensorView> tensors;
     for (const auto& [name, tensor] : checkpoint->tensors())
       tensors[name_from_gguf(family, name)] = tensor;
@@ -110,8 +109,7 @@ class Builder {
                   "[{}] random weights need a config.json or its folder", path_);
     const Json json = parse_json(read_text_file(config_path.string()), config_path.string());
     const JsonReader config(json, config_path.string());
-    const DType dtype =
-        options_.dtype.value_or(dtype_of_config(config).value_or(DType::kBF16));
+    const DType dtype = options_.dtype.value_or(dtype_of_config(config).value_or(DType::kBF16));
     Built built = compile_model(find_family(config).build(config, dtype, {}));
     DummyWeights weights = make_dummy_weights(built.engine.plan, options_.dummy_seed);
     built.engine.weights = std::move(weights.tensors);
@@ -213,8 +211,7 @@ Built build(const std::string& model, const Backend& backend, const BuildOptions
 BuiltModel build_model(const std::string& model, const Backend& backend,
                        const BuildOptions& options, BuildReport* report) {
   Built built = build(model, backend, options, report);
-  return {std::move(built.engine),
-          [source = std::move(built.tokenizer)] { return source.load(); }};
+  return {std::move(built.engine), [source = std::move(built.tokenizer)] { return source.load(); }};
 }
 
 Engine build_engine(const std::string& model, const Backend& backend, const BuildOptions& options,
@@ -224,8 +221,8 @@ Engine build_engine(const std::string& model, const Backend& backend, const Buil
   EngineText& text = built.engine.text;
   if (const std::optional<Tokenizer> tokenizer = built.tokenizer.load()) {
     text.tokenizer_kind = static_cast<uint8_t>(tokenizer->kind());
-    text.tokenizer = built.tokenizer.bytes.empty() ? tokenizer->serialize()
-                                                   : std::move(built.tokenizer.bytes);
+    text.tokenizer =
+        built.tokenizer.bytes.empty() ? tokenizer->serialize() : std::move(built.tokenizer.bytes);
   }
   if (report)
     report->seconds =

@@ -1,5 +1,5 @@
-// Every kind of MODEL becomes an engine with its weights, tokenizer, end tokens and template; written
-// to a file and opened again it is the same.
+// Every kind of MODEL becomes an engine with its weights, tokenizer, end tokens and template;
+// written to a file and opened again it is the same.
 #include "builder/builder.h"
 
 #include <gtest/gtest.h>
@@ -86,8 +86,7 @@ TEST(Builder, BuildsAFolderAndOpensTheEngineOfIt) {
   const Folder folder;
   write_engine(engine, folder.file("novel.engine"));
   expect_same(engine, build(folder.file("novel.engine")));
-  const BuiltModel model =
-      build_model(folder.file("novel.engine"), testing::NamedTactics(), {});
+  const BuiltModel model = build_model(folder.file("novel.engine"), testing::NamedTactics(), {});
   EXPECT_TRUE(model.engine.text.tokenizer.empty());
   EXPECT_EQ(model.load_tokenizer()->encode("The end"),
             build_model(kNovel, testing::NamedTactics(), {}).load_tokenizer()->encode("The end"));
@@ -114,8 +113,9 @@ TEST(Builder, ObeysTheDtypeAndKeepsAnEngines) {
   write_engine(engine, path);
   EXPECT_EQ(build(path, {.dtype = DType::kF32}).plan.dtype, DType::kF32);
   EXPECT_EQ(fault_of(path, {.dtype = DType::kF16}),
-            "[" + path + "] --dtype must be f32, as the engine was built, got f16; build it again "
-                         "with another --dtype");
+            "[" + path +
+                "] --dtype must be f32, as the engine was built, got f16; build it again "
+                "with another --dtype");
   EXPECT_EQ(fault_of(kNovel, {.dtype = DType::kQ4_0}),
             "[build] dtype must be f32, f16 or bf16, got q4_0");
 }
@@ -188,19 +188,19 @@ std::string tiny_gguf() {
     std::vector<uint64_t> dims;
   };
   const std::vector<Row> rows = {
-      {"token_embd.weight", {4, 11}},   {"output_norm.weight", {4}},
-      {"blk.0.attn_norm.weight", {4}},  {"blk.0.attn_q.weight", {4, 4}},
-      {"blk.0.attn_k.weight", {4, 4}},  {"blk.0.attn_v.weight", {4, 4}},
+      {"token_embd.weight", {4, 11}},       {"output_norm.weight", {4}},
+      {"blk.0.attn_norm.weight", {4}},      {"blk.0.attn_q.weight", {4, 4}},
+      {"blk.0.attn_k.weight", {4, 4}},      {"blk.0.attn_v.weight", {4, 4}},
       {"blk.0.attn_output.weight", {4, 4}}, {"blk.0.ffn_norm.weight", {4}},
-      {"blk.0.ffn_gate.weight", {4, 4}}, {"blk.0.ffn_up.weight", {4, 4}},
-      {"blk.0.ffn_down.weight", {4, 4}}, {"rope_freqs.weight", {1}}};
+      {"blk.0.ffn_gate.weight", {4, 4}},    {"blk.0.ffn_up.weight", {4, 4}},
+      {"blk.0.ffn_down.weight", {4, 4}},    {"rope_freqs.weight", {1}}};
   testing::GgufWriter writer(3, rows.size(), 17);
   writer.key("general.architecture", kString).string("llama");
   writer.key("general.name", kString).string("Tiny");
   const std::pair<const char*, uint32_t> sizes[] = {
-      {"llama.context_length", 64},      {"llama.embedding_length", 4},
-      {"llama.block_count", 1},          {"llama.feed_forward_length", 4},
-      {"llama.attention.head_count", 2}, {"tokenizer.ggml.bos_token_id", 0},
+      {"llama.context_length", 64},       {"llama.embedding_length", 4},
+      {"llama.block_count", 1},           {"llama.feed_forward_length", 4},
+      {"llama.attention.head_count", 2},  {"tokenizer.ggml.bos_token_id", 0},
       {"tokenizer.ggml.eos_token_id", 1}, {"tokenizer.ggml.eot_token_id", 9}};
   for (const auto& [key, value] : sizes) writer.key(key, kUint32).number(value);
   writer.key("llama.attention.layer_norm_rms_epsilon", kFloat32).number(1e-5f);

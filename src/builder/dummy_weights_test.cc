@@ -1,5 +1,5 @@
-// Random weights have the shapes of the model and sane statistics, depend on seed and name only, and
-// cost the memory of a tile, whatever the model's size.
+// Random weights have the shapes of the model and sane statistics, depend on seed and name only,
+// and cost the memory of a tile, whatever the model's size.
 #include "builder/dummy_weights.h"
 
 #include <gtest/gtest.h>
@@ -30,8 +30,7 @@ Plan plan_of(DType dtype, const std::vector<std::pair<std::string, Shape>>& weig
 }
 
 bool equal(const TensorView& a, const TensorView& b) {
-  return a.bytes() == b.bytes() &&
-         std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
+  return a.bytes() == b.bytes() && std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
 }
 
 TEST(DummyWeights, AreNormalAndReproducible) {

@@ -59,10 +59,9 @@ TEST(Compile, RunsThePassesAndNamesTactics) {
   std::vector<std::string> steps;
   for (const Instruction& step : plan.steps)
     steps.push_back(step.op + (step.tactic.empty() ? "" : " " + step.tactic));
-  EXPECT_EQ(steps, (std::vector<std::string>{
-                       "embedding", "rms_norm", "linear q8_0[64, 32] bf16", "attention",
-                       "add_rms_norm", "linear f32[96, 32] bf16", "gated_activation",
-                       "linear bf16[32, 48] bf16"}));
+  EXPECT_EQ(steps, (std::vector<std::string>{"embedding", "rms_norm", "linear q8_0[64, 32] bf16",
+                                             "attention", "add_rms_norm", "linear f32[96, 32] bf16",
+                                             "gated_activation", "linear bf16[32, 48] bf16"}));
 }
 
 TEST(ChooseKernels, KeepsATacticThatTheBackendHas) {

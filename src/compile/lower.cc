@@ -62,9 +62,7 @@ class Lowering {
     return columns;
   }
 
-  bool is_view(const Node& node) const {
-    return op_schema(node.op).view && !is_load_time(node);
-  }
+  bool is_view(const Node& node) const { return op_schema(node.op).view && !is_load_time(node); }
 
   bool is_load_time(const Node& node) const {
     return graph_.value(node.outputs[0]).type.is_constant();
@@ -108,8 +106,8 @@ class Lowering {
     return result;
   }
 
-  // Rope turns columns of another value where they lie when nothing reads them as they were, neither
-  // itself nor through another slice, and nothing cuts the result again.
+  // Rope turns columns of another value where they lie when nothing reads them as they were,
+  // neither itself nor through another slice, and nothing cuts the result again.
   bool writes_in_place(NodeId id) const {
     const Node& node = graph_.node(id);
     if (node.op != "rope" || !is_view(graph_.producer(node.inputs[0]))) return false;

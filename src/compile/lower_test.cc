@@ -1,5 +1,5 @@
-// Lowering puts weight-only nodes into the load, columns into views, and turns a rope in place exactly
-// when nobody reads those columns as they were.
+// Lowering puts weight-only nodes into the load, columns into views, and turns a rope in place
+// exactly when nobody reads those columns as they were.
 #include "compile/lower.h"
 
 #include <gtest/gtest.h>
@@ -28,8 +28,7 @@ const std::string kRope = " {head_dim=4, interleaved=false, scale=1.0} : ";
 
 std::string attention(int layer, int kv_heads = 1) {
   return " {head_dim=4, heads=2, kv_heads=" + std::to_string(kv_heads) +
-         ", layer=" + std::to_string(layer) +
-         ", scale=0.5, softcap=0.0, window=0} : bf16[T, 8]\n";
+         ", layer=" + std::to_string(layer) + ", scale=0.5, softcap=0.0, window=0} : bf16[T, 8]\n";
 }
 
 Plan lower_text(const std::string& body) {
@@ -56,7 +55,8 @@ TEST(Lower, DividesLoadFromStep) {
     %10 = slice(%8) {axis=1, begin=8, end=16} : bf16[T, 8]
     %11 = slice(%10) {axis=1, begin=0, end=4} : bf16[T, 4]
     %12 = slice(%10) {axis=1, begin=4, end=8} : bf16[T, 4]
-    %13 = attention(%9, %11, %12))" + attention(0) + "return logits=%13");
+    %13 = attention(%9, %11, %12))" +
+                               attention(0) + "return logits=%13");
   ASSERT_EQ(plan.load.size(), 1u);
   EXPECT_EQ(plan.load[0].op, "concat");
   EXPECT_EQ(plan.values[plan.load[0].outputs[0]].kind, Kind::kLoaded);
@@ -83,24 +83,26 @@ TEST(Lower, DividesLoadFromStep) {
 TEST(Lower, TurnsRopeInPlaceOfItsColumns) {
   const Plan plan = lower_text(R"(
     %9 = slice(%8) {axis=1, begin=8, end=12} : bf16[T, 4]
-    %10 = rope(%9, %3, %4))" + kRope + R"(bf16[T, 4]
+    %10 = rope(%9, %3, %4))" + kRope +
+                               R"(bf16[T, 4]
     %11 = slice(%8) {axis=1, begin=0, end=8} : bf16[T, 8]
     %12 = slice(%8) {axis=1, begin=12, end=16} : bf16[T, 4]
-    %13 = attention(%11, %10, %12))" + attention(0) + "return logits=%13");
+    %13 = attention(%11, %10, %12))" +
+                               attention(0) + "return logits=%13");
   const PlanValue& turned = result(plan, "rope");
   EXPECT_EQ(turned.kind, Kind::kView);
   EXPECT_EQ(turned.begin, 8);
   EXPECT_EQ(turned.base, only(plan, "linear").outputs[0]);
   // The arena holds the embedding's, the linear's and the attention's results only.
-  const ArenaLayout layout =
-      lay_out_arena(plan, {.tokens = 8}, [](DType) { return DType::kF32; });
+  const ArenaLayout layout = lay_out_arena(plan, {.tokens = 8}, [](DType) { return DType::kF32; });
   EXPECT_EQ(layout.unshared_bytes, 8 * 4 * (8 + 16 + 8));
 }
 
 TEST(Lower, RopeGetsItsOwnMemoryWhenTheColumnsAreStillRead) {
   const std::string rope = R"(
     %9 = slice(%8) {axis=1, begin=0, end=8} : bf16[T, 8]
-    %10 = rope(%9, %3, %4))" + kRope + "bf16[T, 8]\n";
+    %10 = rope(%9, %3, %4))" +
+                           kRope + "bf16[T, 8]\n";
   // By the same slice, by another that overlaps, by the base.
   EXPECT_EQ(result(lower_text(rope + R"(
                      %11 = add(%10, %9) : bf16[T, 8]
@@ -133,7 +135,8 @@ TEST(Lower, RopeGetsItsOwnMemoryWhenTheColumnsAreStillRead) {
             Kind::kActivation);
   // Rope of a whole value needs no view: the arena lets it take the memory over.
   EXPECT_EQ(result(lower_text(R"(
-                     %9 = rope(%8, %3, %4))" + kRope + R"(bf16[T, 16]
+                     %9 = rope(%8, %3, %4))" +
+                              kRope + R"(bf16[T, 16]
                      return logits=%9)"),
                    "rope")
                 .kind,
@@ -153,15 +156,15 @@ TEST(Lower, RefusesWhatOneCacheCannotServe) {
   const std::string slices = R"(
     %9 = slice(%8) {axis=1, begin=0, end=8} : bf16[T, 8]
     %10 = slice(%8) {axis=1, begin=8, end=12} : bf16[T, 4]
-    %11 = attention(%9, %10, %10))" + attention(0);
-  EXPECT_EQ(fault_of(slices + "%12 = attention(%11, %9, %9)" + attention(1, 2) +
-                     "return logits=%12"),
-            "[lower] every attention must have 1 key heads of 4, got 2 of 4");
-  EXPECT_EQ(fault_of(slices + "%12 = attention(%11, %10, %10)" + attention(0) +
-                     "return logits=%12"),
-            "[lower] attention layers must be numbered 0 to 1, each once, got 0");
-  EXPECT_EQ(fault_of("return logits=%0"),
-            "[lower] output 'logits' must be the result of an op");
+    %11 = attention(%9, %10, %10))" +
+                             attention(0);
+  EXPECT_EQ(
+      fault_of(slices + "%12 = attention(%11, %9, %9)" + attention(1, 2) + "return logits=%12"),
+      "[lower] every attention must have 1 key heads of 4, got 2 of 4");
+  EXPECT_EQ(
+      fault_of(slices + "%12 = attention(%11, %10, %10)" + attention(0) + "return logits=%12"),
+      "[lower] attention layers must be numbered 0 to 1, each once, got 0");
+  EXPECT_EQ(fault_of("return logits=%0"), "[lower] output 'logits' must be the result of an op");
 }
 
 }  // namespace

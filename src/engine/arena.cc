@@ -21,11 +21,21 @@ struct Takeover {
   int input;
 };
 constexpr Takeover kTakeovers[] = {
-    {"rope", 0, 0},          {"activation", 0, 0},     {"scale", 0, 0},
-    {"add", 0, 0},           {"add", 0, 1},            {"mul", 0, 0},
-    {"mul", 0, 1},           {"rms_norm", 0, 0},       {"layer_norm", 0, 0},
-    {"add_rms_norm", 1, 1},  {"add_rms_norm", 1, 0},   {"add_rms_norm", 0, 0},
-    {"add_layer_norm", 1, 1}, {"add_layer_norm", 1, 0}, {"add_layer_norm", 0, 0},
+    {"rope", 0, 0},
+    {"activation", 0, 0},
+    {"scale", 0, 0},
+    {"add", 0, 0},
+    {"add", 0, 1},
+    {"mul", 0, 0},
+    {"mul", 0, 1},
+    {"rms_norm", 0, 0},
+    {"layer_norm", 0, 0},
+    {"add_rms_norm", 1, 1},
+    {"add_rms_norm", 1, 0},
+    {"add_rms_norm", 0, 0},
+    {"add_layer_norm", 1, 1},
+    {"add_layer_norm", 1, 0},
+    {"add_layer_norm", 0, 0},
 };
 
 // Memory of one value, or of several that take it over one from the other.

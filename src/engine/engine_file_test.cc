@@ -1,5 +1,5 @@
-// An engine file gives back what was written, and one that was cut, altered or forged is refused with
-// its path and the section at fault; nothing is ever read outside the map.
+// An engine file gives back what was written, and one that was cut, altered or forged is refused
+// with its path and the section at fault; nothing is ever read outside the map.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -61,7 +61,8 @@ Engine small_engine() {
 
 // A folder of its own, gone at the end.
 struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("brayton_engine_test." + std::to_string(::getpid()))) {
+  Folder()
+      : path(fs::temp_directory_path() / ("brayton_engine_test." + std::to_string(::getpid()))) {
     fs::create_directories(path);
   }
   ~Folder() { fs::remove_all(path); }
@@ -185,7 +186,8 @@ TEST(EngineFile, RefusesEveryTruncation) {
   EXPECT_TRUE(fault_of(longer).starts_with("[FILE] section 'header' says "));
 }
 
-// --- forged files: hashes fit, contents lie -------------------------------------------------------
+// --- forged files: hashes fit, contents lie
+// -------------------------------------------------------
 
 struct Forge {
   std::vector<std::pair<std::string, std::string>> sections;
@@ -194,8 +196,8 @@ struct Forge {
     const auto file = MappedFile::from_bytes("FILE", small_file());
     for (const Section& section : read_sections(*file))
       sections.emplace_back(
-          section.name, std::string(reinterpret_cast<const char*>(section.bytes.data()),
-                                    section.bytes.size()));
+          section.name,
+          std::string(reinterpret_cast<const char*>(section.bytes.data()), section.bytes.size()));
   }
 
   std::string& operator[](const std::string& name) {
@@ -254,27 +256,31 @@ TEST(EngineFile, ReadsUnknownSectionsAndNewerMinorVersions) {
 
 TEST(EngineFile, RefusesOtherMajorVersions) {
   const Forge forge;
-  EXPECT_EQ(fault_of(forge.write(2, 3)),
-            "[FILE] section 'header': version must be 1.x, got 2.3; open it with a newer Brayton, or "
-            "build the engine again with this one");
+  EXPECT_EQ(
+      fault_of(forge.write(2, 3)),
+      "[FILE] section 'header': version must be 1.x, got 2.3; open it with a newer Brayton, or "
+      "build the engine again with this one");
   EXPECT_EQ(fault_of(forge.write(0, 9)),
             "[FILE] section 'header': version must be 1.x, got 0.9; build the engine again");
 }
 
 TEST(EngineFile, RefusesForgedContents) {
-  EXPECT_EQ(forged("weight_index", R"("shape":[5,7],"offset":0)", R"("shape":[5,70],"offset":0)"),
-            "[FILE: section 'weight_index'] tensor 'head' must lie aligned in 268 bytes of weights, "
-            "got [0, +700)");
-  EXPECT_EQ(forged("weight_index", R"("offset":128)", R"("offset":132)"),
-            "[FILE: section 'weight_index'] tensor 'table' must lie aligned in 268 bytes of weights, "
-            "got [132, +140)");
-  EXPECT_EQ(forged("weight_index", R"("offset":128)", R"("offset":-64)"),
-            "[FILE: section 'weight_index': [1]] field 'offset' must be an integer in [0, 268], got "
-            "-64");
   EXPECT_EQ(
-      forged("weight_index", R"([5,7])", R"([1099511627776,1099511627776])"),
-      "[FILE: section 'weight_index'] [tensor] [1099511627776, 1099511627776] in bf16 must have fewer "
-      "than 2^63 bytes");
+      forged("weight_index", R"("shape":[5,7],"offset":0)", R"("shape":[5,70],"offset":0)"),
+      "[FILE: section 'weight_index'] tensor 'head' must lie aligned in 268 bytes of weights, "
+      "got [0, +700)");
+  EXPECT_EQ(
+      forged("weight_index", R"("offset":128)", R"("offset":132)"),
+      "[FILE: section 'weight_index'] tensor 'table' must lie aligned in 268 bytes of weights, "
+      "got [132, +140)");
+  EXPECT_EQ(
+      forged("weight_index", R"("offset":128)", R"("offset":-64)"),
+      "[FILE: section 'weight_index': [1]] field 'offset' must be an integer in [0, 268], got "
+      "-64");
+  EXPECT_EQ(forged("weight_index", R"([5,7])", R"([1099511627776,1099511627776])"),
+            "[FILE: section 'weight_index'] [tensor] [1099511627776, 1099511627776] in bf16 must "
+            "have fewer "
+            "than 2^63 bytes");
   EXPECT_EQ(forged("weight_index", R"([5,7])", R"([1,1,1,1,1,5,7])"),
             "[FILE: section 'weight_index': [0]] field 'shape' must have at most 6 sizes, got 7");
   EXPECT_EQ(forged("weight_index", R"("name":"head")", R"("name":"table")"),

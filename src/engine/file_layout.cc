@@ -53,8 +53,7 @@ std::vector<SectionEntry> read_table(const MappedFile& file, const EngineHeader&
   if (header.sections > kMaxSections || table_bytes > file.size() - sizeof header)
     damaged(file, "section 'table' must fit the file, got {} entries", header.sections);
   std::vector<SectionEntry> table(header.sections);
-  if (!table.empty())
-    std::memcpy(table.data(), file.bytes().data() + sizeof header, table_bytes);
+  if (!table.empty()) std::memcpy(table.data(), file.bytes().data() + sizeof header, table_bytes);
   if (header_hash(header, table) != header.hash)
     damaged(file, "section 'header' or 'table' is damaged: its hash differs");
   return table;
@@ -129,7 +128,8 @@ void check_hashes(const MappedFile& file, const std::vector<SectionEntry>& table
   size_t chunk = 0;
   for (const SectionEntry& entry : table) {
     std::vector<uint64_t> hashes;
-    for (uint64_t at = 0; at < entry.bytes; at += kHashChunk) hashes.push_back(chunks[chunk++].hash);
+    for (uint64_t at = 0; at < entry.bytes; at += kHashChunk)
+      hashes.push_back(chunks[chunk++].hash);
     const uint64_t hash = section_hash(hashes, entry.bytes);
     if (hash != entry.hash)
       damaged(file, "section '{}' is damaged: its hash must be {:016x}, got {:016x}",

@@ -24,14 +24,12 @@ OutputFile::~OutputFile() {
 }
 
 void OutputFile::fail(const char* call) const {
-  throw_error(ErrorCode::kEnvironment, "[file] {} for '{}': {}", call, path_,
-              std::strerror(errno));
+  throw_error(ErrorCode::kEnvironment, "[file] {} for '{}': {}", call, path_, std::strerror(errno));
 }
 
 void OutputFile::write(std::span<const std::byte> bytes, uint64_t offset) {
   while (!bytes.empty()) {
-    const ssize_t count =
-        ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const ssize_t count = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) fail("pwrite");
     bytes = bytes.subspan(static_cast<size_t>(count));

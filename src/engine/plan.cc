@@ -59,8 +59,8 @@ class Checker {
     for (const Dim& dim : value.type.dims)
       if (dim.is_constant() && dim.size < 0)
         fail("values[{}] must have dimensions of 0 or more, got {}", i, value.type.str());
-    const bool leaf_of_model = value.kind == Kind::kWeight || value.kind == Kind::kConstant ||
-                               value.kind == Kind::kLoaded;
+    const bool leaf_of_model =
+        value.kind == Kind::kWeight || value.kind == Kind::kConstant || value.kind == Kind::kLoaded;
     if (leaf_of_model && !value.type.is_constant())
       fail("values[{}] must have a constant shape, got {}", i, value.type.str());
     if ((value.kind == Kind::kInput || value.kind == Kind::kWeight) && value.name.empty())
@@ -160,8 +160,8 @@ class Checker {
   const Plan& plan_;
   const std::string& where_;
   std::vector<int64_t> defined_;
-  std::vector<bool> produced_;               // is an output of some instruction
-  std::vector<std::vector<Write>> writes_;   // in place, by base
+  std::vector<bool> produced_;              // is an output of some instruction
+  std::vector<std::vector<Write>> writes_;  // in place, by base
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The plan: what a step executes and where its values lie. Made by compile/, kept in the engine
-// file, carried out by program/. Independent of any device and of the largest step: arena.h lays the
-// activations out when both are known.
+// file, carried out by program/. Independent of any device and of the largest step: arena.h lays
+// the activations out when both are known.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace brayton {
 using PlanValueId = int32_t;
 
 // Values have one definition: an instruction that lists them as output, or for leaves and for views
-// that no instruction writes, their existence. A view that is an output is written in place, into the
-// columns of its base; from then on, nothing reads those columns by a value defined before.
+// that no instruction writes, their existence. A view that is an output is written in place, into
+// the columns of its base; from then on, nothing reads those columns by a value defined before.
 struct PlanValue {
   enum class Kind : uint8_t {
     kInput,       // written by the step: token_ids, positions, logit_rows
@@ -48,10 +48,10 @@ struct Plan {
   std::vector<Instruction> load;   // once, on weights
   std::vector<Instruction> steps;  // every step
   PlanValueId logits = -1;
-  int64_t attentions = 0;          // layers of the KV cache
+  int64_t attentions = 0;  // layers of the KV cache
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
-  DType dtype = DType::kF32;       // nominal activation type
+  DType dtype = DType::kF32;  // nominal activation type
 };
 
 // Checks ids, types, the order of definitions and views, so that a plan from a file can be followed

@@ -70,8 +70,8 @@ class Reader {
                     where("plan"), value.name);
       if (weight->second.dtype != value.type.dtype || weight->second.shape != value.type.shape())
         throw_error(ErrorCode::kInvalidModel, "[{}] weight '{}' must be {}, got {}{}",
-                    where("plan"), value.name, value.type.str(),
-                    dtype_name(weight->second.dtype), weight->second.shape.str());
+                    where("plan"), value.name, value.type.str(), dtype_name(weight->second.dtype),
+                    weight->second.shape.str());
     }
     const ValueType& logits = engine.plan.values[engine.plan.logits].type;
     if (logits.rank() != 2 || logits.dims[1] != Dim(engine.model.vocab_size))

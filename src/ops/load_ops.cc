@@ -61,8 +61,7 @@ void for_each_run(const TensorView& from, const TensorView& to, const Visit& vis
 
 int64_t read_axis(std::string_view op, const TensorView& x, const Attributes& attributes) {
   const int64_t axis = attributes.get_int("axis");
-  if (axis < 0 || axis >= x.rank())
-    fail(op, "axis must be in [0, {}), got {}", x.rank(), axis);
+  if (axis < 0 || axis >= x.rank()) fail(op, "axis must be in [0, {}), got {}", x.rank(), axis);
   if (is_quantized(x.dtype) && axis == x.rank() - 1) cuts_rows(op, x.dtype);
   return axis;
 }
@@ -77,8 +76,7 @@ TensorView slice(const Inputs& in, const Attributes& attributes, std::vector<std
   return x.slice(static_cast<int>(axis), begin, end);
 }
 
-TensorView concat(const Inputs& in, const Attributes& attributes,
-                  std::vector<std::byte>& storage) {
+TensorView concat(const Inputs& in, const Attributes& attributes, std::vector<std::byte>& storage) {
   const auto axis = static_cast<int>(read_axis("concat", in[0], attributes));
   Shape shape = in[0].shape;
   shape[axis] = 0;
@@ -86,8 +84,8 @@ TensorView concat(const Inputs& in, const Attributes& attributes,
     Shape others = x.shape;
     if (x.rank() == in[0].rank()) others[axis] = in[0].dim(axis);
     if (x.dtype != in[0].dtype || others != in[0].shape)
-      fail("concat", "inputs must be {}{} but for dimension {}, got {}{}",
-           dtype_name(in[0].dtype), in[0].shape.str(), axis, dtype_name(x.dtype), x.shape.str());
+      fail("concat", "inputs must be {}{} but for dimension {}, got {}{}", dtype_name(in[0].dtype),
+           in[0].shape.str(), axis, dtype_name(x.dtype), x.shape.str());
     shape[axis] += x.dim(axis);
   }
   if (in.size() == 1) return in[0];
@@ -145,10 +143,18 @@ TensorView transpose(const Inputs& in, const Attributes&, std::vector<std::byte>
   if (x.rank() != 2) fail("transpose", "x must be a matrix, got {}", x.shape.str());
   const TensorView y = allocate(x.dtype, {x.dim(1), x.dim(0)}, storage);
   switch (dtype_info(x.dtype).block_bytes) {
-    case 1: transpose_elements<uint8_t>(x, y); break;
-    case 2: transpose_elements<uint16_t>(x, y); break;
-    case 4: transpose_elements<uint32_t>(x, y); break;
-    default: transpose_elements<uint64_t>(x, y); break;
+    case 1:
+      transpose_elements<uint8_t>(x, y);
+      break;
+    case 2:
+      transpose_elements<uint16_t>(x, y);
+      break;
+    case 4:
+      transpose_elements<uint32_t>(x, y);
+      break;
+    default:
+      transpose_elements<uint64_t>(x, y);
+      break;
   }
   return y;
 }
@@ -203,9 +209,8 @@ struct LoadOp {
 };
 
 constexpr LoadOp kLoadOps[] = {
-    {"concat", true, concat},          {"slice", false, slice},
-    {"reshape", false, reshape},       {"transpose", false, transpose},
-    {"add_scalar", false, add_scalar}, {"convert", false, convert},
+    {"concat", true, concat},        {"slice", false, slice},           {"reshape", false, reshape},
+    {"transpose", false, transpose}, {"add_scalar", false, add_scalar}, {"convert", false, convert},
 };
 
 }  // namespace

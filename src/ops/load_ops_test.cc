@@ -46,9 +46,8 @@ struct Counting {
 
 std::vector<float> elements(const TensorView& view) {
   std::vector<std::byte> storage;
-  const TensorView flat =
-      evaluate_load_op("reshape", {view}, {{"shape", std::vector<int64_t>{view.elements()}}},
-                       storage);
+  const TensorView flat = evaluate_load_op(
+      "reshape", {view}, {{"shape", std::vector<int64_t>{view.elements()}}}, storage);
   const float* begin = flat.as<const float>();
   return {begin, begin + flat.elements()};
 }
@@ -106,7 +105,8 @@ TEST(LoadOps, TransposesEverySizeOfElement) {
     EXPECT_EQ(y.view.shape, Shape({columns, rows}));
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < columns; ++j)
-        ASSERT_TRUE(std::equal(x.row_as<uint8_t>(i) + j * size, x.row_as<uint8_t>(i) + (j + 1) * size,
+        ASSERT_TRUE(std::equal(x.row_as<uint8_t>(i) + j * size,
+                               x.row_as<uint8_t>(i) + (j + 1) * size,
                                y.view.row_as<uint8_t>(j) + i * size))
             << dtype_name(dtype) << " " << i << " " << j;
   }
@@ -131,8 +131,8 @@ TEST(LoadOps, KeepRowsOfBlocksWhole) {
   const auto row = static_cast<size_t>(q.row_bytes());
   const Result last = evaluate("slice", {q}, range(0, 4, 6));
   EXPECT_EQ(last.view.data, blocks.data() + 4 * row);
-  const Result swapped = evaluate("concat", {last.view, evaluate("slice", {q}, range(0, 0, 4)).view},
-                                  kAxis0);
+  const Result swapped =
+      evaluate("concat", {last.view, evaluate("slice", {q}, range(0, 0, 4)).view}, kAxis0);
   EXPECT_TRUE(std::equal(swapped.storage.begin(), swapped.storage.begin() + 2 * row,
                          blocks.begin() + 4 * row));
   EXPECT_TRUE(std::equal(swapped.storage.begin() + 2 * row, swapped.storage.end(), blocks.begin()));
@@ -144,11 +144,13 @@ TEST(LoadOps, KeepRowsOfBlocksWhole) {
   EXPECT_TRUE(std::equal(flat.storage.begin(), flat.storage.begin() + row, blocks.begin() + row));
   EXPECT_TRUE(std::equal(flat.storage.begin() + row, flat.storage.end(), blocks.begin() + 4 * row));
 
-  const std::string remedy = " rows of q8_0 must stay whole: convert the weight to a plain type first";
+  const std::string remedy =
+      " rows of q8_0 must stay whole: convert the weight to a plain type first";
   EXPECT_EQ(fault_of("slice", {q}, range(1, 0, 32)), "[slice]" + remedy);
   EXPECT_EQ(fault_of("concat", {q, q}, kAxis1), "[concat]" + remedy);
   EXPECT_EQ(fault_of("transpose", {q}, {}), "[transpose]" + remedy);
-  EXPECT_EQ(fault_of("reshape", {q}, {{"shape", std::vector<int64_t>{3, 128}}}), "[reshape]" + remedy);
+  EXPECT_EQ(fault_of("reshape", {q}, {{"shape", std::vector<int64_t>{3, 128}}}),
+            "[reshape]" + remedy);
   EXPECT_EQ(fault_of("add_scalar", {q}, {{"value", 1.0}}),
             "[add_scalar] must make f32, f16 or bf16 of floats, got q8_0 of q8_0");
   const Result plain = evaluate("convert", {q}, {{"dtype", std::string("f32")}});

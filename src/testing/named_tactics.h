@@ -18,9 +18,9 @@ class NamedTactics : public Backend {
   bool shares_host_memory() const override { return true; }
   // "q8_0[64, 32] bf16", then "slow".
   std::vector<std::string> linear_tactics(const LinearDesc& desc) const override {
-    return {format("{}[{}, {}] {}", dtype_name(desc.weight), desc.n, desc.k,
-                   dtype_name(desc.compute)),
-            "slow"};
+    return {
+        format("{}[{}, {}] {}", dtype_name(desc.weight), desc.n, desc.k, dtype_name(desc.compute)),
+        "slow"};
   }
   std::unique_ptr<PackedWeight> pack_linear(Stream&, const TensorView&,
                                             const std::string&) override {

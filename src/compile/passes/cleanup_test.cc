@@ -25,9 +25,8 @@ TEST(MergeEqualNodes, SharesARearrangedWeight) {
 }
 
 TEST(MergeEqualNodes, KeepsAttentionsAndOtherAttributes) {
-  testing::expect_unchanged(
-      merge_equal_nodes,
-      R"(%0 = input {name="token_ids"} : i32[T]
+  testing::expect_unchanged(merge_equal_nodes,
+                            R"(%0 = input {name="token_ids"} : i32[T]
          %1 = weight {name="w"} : f32[4, 4]
          %2 = embedding(%0, %1) {dtype="f32"} : f32[T, 4]
          %3 = scale(%2) {factor=2.0} : f32[T, 4]

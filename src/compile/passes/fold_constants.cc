@@ -68,9 +68,10 @@ class Folder {
                         {{"factor", first.get_double("factor") * second.get_double("factor")}})[0];
     if (node.op == "slice" && first.get_int("axis") == second.get_int("axis")) {
       const int64_t begin = first.get_int("begin");
-      return graph_.add("slice", {x}, {{"axis", first.get_int("axis")},
-                                       {"begin", begin + second.get_int("begin")},
-                                       {"end", begin + second.get_int("end")}})[0];
+      return graph_.add("slice", {x},
+                        {{"axis", first.get_int("axis")},
+                         {"begin", begin + second.get_int("begin")},
+                         {"end", begin + second.get_int("end")}})[0];
     }
     return kNoValue;
   }

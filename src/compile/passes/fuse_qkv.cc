@@ -1,5 +1,6 @@
-// fuse_qkv: the linear layers that make q, k and v of one input become one layer; its result is read
-// by columns. Weights of another dtype than the others (a quantised checkpoint's v) stay apart.
+// fuse_qkv: the linear layers that make q, k and v of one input become one layer; its result is
+// read by columns. Weights of another dtype than the others (a quantised checkpoint's v) stay
+// apart.
 //
 //   %4 = linear(%0, %1)                            %4 = concat(%1, %2, %3) {axis=0}
 //   %5 = linear(%0, %2)                            %5 = linear(%0, %4)
@@ -60,8 +61,8 @@ bool fuse_qkv(Graph& graph) {
     int64_t begin = 0;
     for (ValueId result : group) {
       const int64_t end = begin + graph.value(result).type.dims.back().size;
-      const ValueId part = graph.add(
-          "slice", {joined}, {{"axis", int64_t{1}}, {"begin", begin}, {"end", end}})[0];
+      const ValueId part =
+          graph.add("slice", {joined}, {{"axis", int64_t{1}}, {"begin", begin}, {"end", end}})[0];
       graph.replace_uses(result, part);
       begin = end;
     }

@@ -31,10 +31,12 @@ TEST(FuseQkv, MakesOneLayerOfThree) {
                 %8 = linear(%2, %5) : f32[T, 8]
                 %9 = linear(%2, %6) : f32[T, 4]
                 %10 = linear(%2, %7) : f32[T, 4]
-                %11 = rope(%8, %3, %4) )" + kRope + R"(f32[T, 8]
-                %12 = rope(%9, %3, %4) )" + kRope + R"(f32[T, 4]
-                %13 = attention(%11, %12, %10) )" + kAttention +
-                  "return logits=%13",
+                %11 = rope(%8, %3, %4) )" +
+                  kRope + R"(f32[T, 8]
+                %12 = rope(%9, %3, %4) )" +
+                  kRope + R"(f32[T, 4]
+                %13 = attention(%11, %12, %10) )" +
+                  kAttention + "return logits=%13",
               kRopeStart + R"(
                 %5 = weight {name="q"} : bf16[8, 8]
                 %6 = weight {name="k"} : bf16[4, 8]
@@ -42,12 +44,14 @@ TEST(FuseQkv, MakesOneLayerOfThree) {
                 %8 = concat(%5, %6, %7) {axis=0} : bf16[16, 8]
                 %9 = linear(%2, %8) : f32[T, 16]
                 %10 = slice(%9) {axis=1, begin=0, end=8} : f32[T, 8]
-                %11 = rope(%10, %3, %4) )" + kRope + R"(f32[T, 8]
+                %11 = rope(%10, %3, %4) )" +
+                  kRope + R"(f32[T, 8]
                 %12 = slice(%9) {axis=1, begin=8, end=12} : f32[T, 4]
-                %13 = rope(%12, %3, %4) )" + kRope + R"(f32[T, 4]
+                %13 = rope(%12, %3, %4) )" +
+                  kRope + R"(f32[T, 4]
                 %14 = slice(%9) {axis=1, begin=12, end=16} : f32[T, 4]
-                %15 = attention(%11, %13, %14) )" + kAttention +
-                  "return logits=%15");
+                %15 = attention(%11, %13, %14) )" +
+                  kAttention + "return logits=%15");
 }
 
 TEST(FuseQkv, KeepsWeightsOfAnotherDtypeApart) {
@@ -59,8 +63,8 @@ TEST(FuseQkv, KeepsWeightsOfAnotherDtypeApart) {
                 %6 = linear(%2, %3) : f32[T, 8]
                 %7 = linear(%2, %4) : f32[T, 4]
                 %8 = linear(%2, %5) : f32[T, 4]
-                %9 = attention(%6, %7, %8) )" + kAttention +
-                  "return logits=%9",
+                %9 = attention(%6, %7, %8) )" +
+                  kAttention + "return logits=%9",
               kStart + R"(
                 %3 = weight {name="q"} : bf16[8, 8]
                 %4 = weight {name="k"} : bf16[4, 8]
@@ -70,8 +74,8 @@ TEST(FuseQkv, KeepsWeightsOfAnotherDtypeApart) {
                 %8 = linear(%2, %7) : f32[T, 12]
                 %9 = slice(%8) {axis=1, begin=0, end=8} : f32[T, 8]
                 %10 = slice(%8) {axis=1, begin=8, end=12} : f32[T, 4]
-                %11 = attention(%9, %10, %6) )" + kAttention +
-                  "return logits=%11");
+                %11 = attention(%9, %10, %6) )" +
+                  kAttention + "return logits=%11");
 }
 
 TEST(FuseQkv, FillsAbsentBiasesWithZeros) {
@@ -85,8 +89,8 @@ TEST(FuseQkv, FillsAbsentBiasesWithZeros) {
                 %8 = linear(%2, %3, %4) : f32[T, 8]
                 %9 = linear(%2, %5) : f32[T, 4]
                 %10 = linear(%2, %6, %7) : f32[T, 4]
-                %11 = attention(%8, %9, %10) )" + kAttention +
-                  "return logits=%11",
+                %11 = attention(%8, %9, %10) )" +
+                  kAttention + "return logits=%11",
               kStart + R"(
                 %3 = weight {name="q"} : bf16[8, 8]
                 %4 = weight {name="q.b"} : bf16[8]
@@ -101,8 +105,8 @@ TEST(FuseQkv, FillsAbsentBiasesWithZeros) {
                 %13 = slice(%12) {axis=1, begin=0, end=8} : f32[T, 8]
                 %14 = slice(%12) {axis=1, begin=8, end=12} : f32[T, 4]
                 %15 = slice(%12) {axis=1, begin=12, end=16} : f32[T, 4]
-                %16 = attention(%13, %14, %15) )" + kAttention +
-                  "return logits=%16");
+                %16 = attention(%13, %14, %15) )" +
+                  kAttention + "return logits=%16");
 }
 
 TEST(FuseQkv, LeavesResultsThatOthersRead) {
@@ -111,7 +115,8 @@ TEST(FuseQkv, LeavesResultsThatOthersRead) {
                      %4 = weight {name="k"} : bf16[4, 8]
                      %5 = linear(%2, %3) : f32[T, 8]
                      %6 = linear(%2, %4) : f32[T, 4]
-                     %7 = attention(%5, %6, %6) )" + kAttention + R"(
+                     %7 = attention(%5, %6, %6) )" +
+                                 kAttention + R"(
                      %8 = add(%7, %5) : f32[T, 8]
                      return logits=%8)");
 }
@@ -128,7 +133,8 @@ TEST(FuseGateUp, MakesOneLayerAndOneOp) {
                   %5 = linear(%2, %3) : f32[T, 12]
                   %6 = activation(%5) {kind="gelu"} : f32[T, 12]
                   %7 = linear(%2, %4) : f32[T, 12]
-                  %8 = mul()" + factors + R"() : f32[T, 12]
+                  %8 = mul()" +
+                    factors + R"() : f32[T, 12]
                   return logits=%8)",
                 weights + R"(
                   %5 = concat(%3, %4) {axis=0} : q8_0[24, 8]
@@ -158,8 +164,7 @@ TEST(FuseGateUp, LeavesOtherDtypesAndSharedGates) {
 }
 
 TEST(FuseAddNorm, GivesTheNormAndTheSum) {
-  expect_pass(fuse_add_norm,
-              kStart + R"(
+  expect_pass(fuse_add_norm, kStart + R"(
                 %3 = weight {name="w"} : f32[8, 8]
                 %4 = linear(%2, %3) : f32[T, 8]
                 %5 = add(%2, %4) : f32[T, 8]
