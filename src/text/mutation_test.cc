@@ -61,8 +61,8 @@ int sweep(uint64_t seed, int count, Run run) {
 // All parts that a tokenizer.json can have, with a vocabulary of a few tokens.
 constexpr std::string_view kTokenizerJson = R"({
   "version": "1.0", "truncation": {"direction": "Right", "max_length": 8,
-  "strategy": "LongestFirst", "stride": 0}, "padding": {"strategy": {"Fixed": 4}, "direction": "Right",
-  "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "<s>"},
+  "strategy": "LongestFirst", "stride": 0}, "padding": {"strategy": {"Fixed": 4},
+  "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "<s>"},
   "added_tokens": [{"id": 0, "content": "<s>", "single_word": false, "lstrip": false,
   "rstrip": false, "normalized": false, "special": true}, {"id": 13, "content": "wor",
   "single_word": true, "lstrip": true, "rstrip": true, "normalized": true, "special": false}],

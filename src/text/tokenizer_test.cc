@@ -209,8 +209,9 @@ TEST(Tokenizer, FaultsOfATokenizerJson) {
   };
   load("\"1.0\"", "\"1.0\"")();
   expect_error(load("\"1.0\"", "\"2.0\""),
-               "[dir/tokenizer.json] tokenizer.json: Unknown tokenizer version '2.0'");
-  expect_error(load("\"type\": \"BPE\"", "\"type\": \"LSTM\""), "model: type must be BPE, WordPiece, WordLevel or Unigram, got \"LSTM\"");
+               "[dir/tokenizer.json] tokenizer.json: version must be \"1.0\", got \"2.0\"");
+  expect_error(load("\"type\": \"BPE\"", "\"type\": \"LSTM\""),
+               "model: type must be BPE, WordPiece, WordLevel or Unigram, got \"LSTM\"");
   expect_error(load("\"id\": 2,", "\"id\": 7,"),
                "added_tokens: \"</s>\" must have the id 2, got 7");
   expect_error(load("\"type\": \"ByteLevel\"", "\"type\": \"ByteLayer\""), "tokenizer.json: ");

@@ -115,7 +115,7 @@ fn load_bpe(vocab: &GgufVocab) -> Result<HuggingFace> {
         .build()
         .map_err(|error| Error::model(error.to_string()))?;
     pipeline.add_tokens(&added_tokens(vocab));
-    HuggingFace::new(pipeline, None)
+    HuggingFace::new(pipeline, Some(vocab.tokens.len() as u32 - 1), None)
 }
 
 fn merges(vocab: &GgufVocab) -> Result<Vec<(String, String)>> {

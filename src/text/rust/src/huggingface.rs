@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::{
-    DecoderWrapper, Model, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Token,
-    TokenizerImpl,
+    AddedToken, DecoderWrapper, Model, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper, Token, TokenizerBuilder, TokenizerImpl,
 };
 
 use crate::decode::DecodeState;
@@ -75,27 +75,54 @@ impl Serialize for SharedModel {
 /// as long.
 impl<'de> Deserialize<'de> for SharedModel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Kind {
-            #[serde(rename = "type")]
-            kind: Option<String>,
-        }
         use serde::de::Error as _;
         let text = <&RawValue>::deserialize(deserializer)?.get();
-        let kind: Kind = serde_json::from_str(text).map_err(D::Error::custom)?;
-        let model = match kind.kind.as_deref() {
-            Some("BPE") => serde_json::from_str::<BPE>(text).map(ModelWrapper::BPE),
-            Some("WordPiece" | "WordLevel" | "Unigram") | None => {
-                serde_json::from_str::<ModelWrapper>(text)
-            }
-            Some(other) => {
-                return Err(D::Error::custom(format!(
-                    "model: type must be BPE, WordPiece, WordLevel or Unigram, got {other:?}"
-                )))
-            }
+        let fault = |error| D::Error::custom(format!("model: {error}"));
+        let model = match serde_json::from_str::<BPE>(text) {
+            Ok(bpe) => ModelWrapper::BPE(bpe),
+            Err(error) => match kind_of_model(text).map_err(fault)?.as_deref() {
+                Some("BPE") => return Err(fault(error)),
+                Some("WordPiece" | "WordLevel" | "Unigram") | None => {
+                    serde_json::from_str(text).map_err(fault)?
+                }
+                Some(other) => {
+                    return Err(D::Error::custom(format!(
+                        "model: type must be BPE, WordPiece, WordLevel or Unigram, got {other:?}"
+                    )))
+                }
+            },
         };
-        model.map(SharedModel::new).map_err(|error| D::Error::custom(format!("model: {error}")))
+        Ok(SharedModel::new(model))
     }
+}
+
+fn kind_of_model(text: &str) -> serde_json::Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(rename = "type")]
+        kind: Option<String>,
+    }
+    serde_json::from_str::<Kind>(text).map(|kind| kind.kind)
+}
+
+/// A tokenizer.json but for truncation and padding, which are a caller's business.
+#[derive(Deserialize)]
+struct File {
+    version: Option<String>,
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    normalizer: Option<NormalizerWrapper>,
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    post_processor: Option<PostProcessorWrapper>,
+    decoder: Option<DecoderWrapper>,
+    model: SharedModel,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    #[serde(flatten)]
+    token: AddedToken,
 }
 
 pub struct HuggingFace {
@@ -108,18 +135,29 @@ pub struct HuggingFace {
 
 impl HuggingFace {
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let pipeline: Pipeline = serde_json::from_slice(json)
-            .map_err(|error| Error::model(format!("tokenizer.json: {error}")))?;
-        check_added_tokens(json, &pipeline)?;
-        Self::new(pipeline, Some(json.to_vec()))
+        let fault = |text: String| Error::model(format!("tokenizer.json: {text}"));
+        let file: File = serde_json::from_slice(json).map_err(|error| fault(error.to_string()))?;
+        if let Some(version) = file.version.filter(|version| version != "1.0") {
+            return Err(fault(format!("version must be \"1.0\", got {version:?}")));
+        }
+        let mut pipeline: Pipeline = TokenizerBuilder::new()
+            .with_model(file.model)
+            .with_normalizer(file.normalizer)
+            .with_pre_tokenizer(file.pre_tokenizer)
+            .with_post_processor(file.post_processor)
+            .with_decoder(file.decoder)
+            .build()
+            .map_err(|error| fault(error.to_string()))?;
+        let (ids, tokens): (Vec<u32>, Vec<AddedToken>) =
+            file.added_tokens.into_iter().map(|added| (added.id, added.token)).unzip();
+        pipeline.add_tokens(&tokens);
+        check_added_tokens(&ids, &tokens, &pipeline)?;
+        let greatest = pipeline.get_vocab(true).values().copied().max();
+        Self::new(pipeline, greatest, Some(json.to_vec()))
     }
 
-    pub fn new(mut pipeline: Pipeline, source: Option<Vec<u8>>) -> Result<Self> {
-        pipeline
-            .with_truncation(None)
-            .map_err(|error| Error::model(error.to_string()))?
-            .with_padding(None);
-        let greatest = pipeline.get_vocab(true).values().copied().max();
+    /// `greatest`: the last id of the vocabulary with added tokens.
+    pub fn new(pipeline: Pipeline, greatest: Option<u32>, source: Option<Vec<u8>>) -> Result<Self> {
         let vocab_size = match greatest {
             None => return Err(Error::model("the vocabulary must not be empty")),
             Some(id) => i32::try_from(u64::from(id) + 1)
@@ -194,28 +232,15 @@ impl HuggingFace {
 
 /// The crate numbers added tokens itself and only logs when the file says otherwise; prompts would
 /// then be of other ids than the model's.
-fn check_added_tokens(json: &[u8], pipeline: &Pipeline) -> Result<()> {
-    #[derive(Deserialize)]
-    struct Added {
-        id: u32,
-        content: String,
-    }
-    #[derive(Deserialize)]
-    struct File {
-        #[serde(default)]
-        added_tokens: Vec<Added>,
-    }
-    let file: File = serde_json::from_slice(json)
-        .map_err(|error| Error::model(format!("tokenizer.json: added_tokens: {error}")))?;
-    for token in file.added_tokens {
-        let id = pipeline.token_to_id(&token.content);
-        if id != Some(token.id) && !token.content.is_empty() {
+fn check_added_tokens(ids: &[u32], tokens: &[AddedToken], pipeline: &Pipeline) -> Result<()> {
+    for (id, token) in ids.iter().zip(tokens) {
+        let got = pipeline.token_to_id(&token.content);
+        if got != Some(*id) && !token.content.is_empty() {
             return Err(Error::model(format!(
-                "tokenizer.json: added_tokens: {:?} must have the id {}, got {}; ids of added \
+                "tokenizer.json: added_tokens: {:?} must have the id {}, got {id}; ids of added \
                  tokens follow the vocabulary without gaps",
                 token.content,
-                id.map_or("none".to_owned(), |id| id.to_string()),
-                token.id
+                got.map_or("none".to_owned(), |got| got.to_string()),
             )));
         }
     }
