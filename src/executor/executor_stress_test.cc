@@ -3,19 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <random>
 #include <thread>
 
-#include "brayton/error.h"
 #include "brayton/executor.h"
-#include "executor/fake_program.h"
+#include "executor/test_requests.h"
 
 namespace brayton {
 namespace {
-
-using Ids = std::vector<int32_t>;
 
 ProgramOptions small_options() {
   return {.max_tokens = 48, .max_sequences = 32, .max_logit_rows = 40, .kv_block_size = 4,
@@ -36,19 +31,6 @@ Request random_request(std::mt19937_64& random) {
   if (random() % 4 == 0) sampling.logprobs = 2;
   request.prompt_logprobs = random() % 5 == 0;
   return request;
-}
-
-Ids ids_of(const std::vector<TokenOutput>& tokens) {
-  Ids ids;
-  for (const TokenOutput& token : tokens) ids.push_back(token.token);
-  return ids;
-}
-
-void expect_idle(const Executor& executor) {
-  const ExecutorStats stats = executor.stats();
-  EXPECT_EQ(stats.waiting, 0);
-  EXPECT_EQ(stats.running, 0);
-  EXPECT_EQ(stats.used_blocks, 0);
 }
 
 TEST(ExecutorStress, ARequestIsTheSameAloneAndAmidThirtyOneOthers) {
@@ -78,7 +60,7 @@ TEST(ExecutorStress, ARequestIsTheSameAloneAndAmidThirtyOneOthers) {
     };
     const RequestResult amid = executor.await(executor.enqueue(request, callbacks));
     ASSERT_EQ(amid.finish_reason, FinishReason::kLength);
-    EXPECT_EQ(ids_of(amid.tokens), ids_of(alone.tokens)) << "seed " << seed << " round " << round;
+    EXPECT_EQ(ids_of(amid), ids_of(alone)) << "seed " << seed << " round " << round;
     for (size_t i = 0; i < alone.tokens.size(); ++i)
       EXPECT_EQ(amid.tokens[i].logprob, alone.tokens[i].logprob);
     EXPECT_EQ(amid.prompt_logprobs, alone.prompt_logprobs);
@@ -123,7 +105,7 @@ TEST(ExecutorStress, SeveralClientsCancelsAndFaults) {
           };
           callbacks.on_finish = [&record](const RequestResult& result) {
             record.reason = result.finish_reason;
-            record.tokens = ids_of(result.tokens);
+            record.tokens = ids_of(result);
             record.finishes.fetch_add(1);
           };
           while (true) {
@@ -154,7 +136,7 @@ TEST(ExecutorStress, SeveralClientsCancelsAndFaults) {
       ASSERT_NE(record.reason, FinishReason::kNone);
       // What was delivered is the beginning of the answer given alone; all of it when it ended by
       // itself.
-      const Ids alone = ids_of(judge.await(judge.enqueue(record.request)).tokens);
+      const Ids alone = ids_of(judge.await(judge.enqueue(record.request)));
       ASSERT_LE(record.tokens.size(), alone.size());
       ASSERT_TRUE(std::equal(record.tokens.begin(), record.tokens.end(), alone.begin()))
           << "seed " << seed;
