@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "backends/cpu/cpu_backend.h"
+#include "benchmarks/machine_bounds.h"
 #include "core/format.h"
 #include "core/thread_pool.h"
-#include "machine_bounds.h"
 
 namespace brayton {
 namespace {

@@ -10,8 +10,8 @@
 #include <random>
 
 #include "backends/cpu/cpu_backend.h"
+#include "benchmarks/machine_bounds.h"
 #include "core/format.h"
-#include "machine_bounds.h"
 
 namespace brayton {
 namespace {

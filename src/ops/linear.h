@@ -9,7 +9,7 @@ class PackedWeight;  // a backend's own layout of w, see backends/packed_weight.
 
 struct LinearArgs {
   TensorView x;     // [T, K]; rows may be strided
-  TensorView w;     // [N, K] as in the checkpoint, any float or block type; empty if `packed` does
+  TensorView w;     // [N, K] as in the checkpoint, any type; may be absent beside `packed`
   TensorView bias;  // [N] f32 or empty
   TensorView y;     // [T, N]
   const PackedWeight* packed = nullptr;
