@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "brayton/error.h"
 #include "brayton/llm.h"
 #include "core/json.h"
 #include "core/mapped_file.h"

@@ -1,5 +1,6 @@
 #include "brayton/llm.h"
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <utility>
@@ -40,6 +41,14 @@ struct LLM::State {
       throw_error(ErrorCode::kInvalidArgument,
                   "[text] '{}' has no tokenizer; give token ids (--prompt-ids)", path);
     return *tokenizer;
+  }
+  // Whether the token ended the text: it is no part of it.
+  bool ends_text(int32_t token, const SamplingParams& params) const {
+    const auto among = [token](const std::vector<int32_t>& ids) {
+      return std::find(ids.begin(), ids.end(), token) != ids.end();
+    };
+    return among(params.stop_token_ids) ||
+           (!params.ignore_eos && among(engine->model.eos_token_ids));
   }
   Completion generate(const std::vector<int32_t>& prompt, const SamplingParams& params,
                       const OnChunk& on_chunk);
@@ -135,7 +144,8 @@ Completion LLM::State::generate(const std::vector<int32_t>& prompt, const Sampli
   while (!cancelled && !stops.found() && queue->pop(tokens)) {
     TextChunk chunk;
     for (TokenOutput& token : tokens) {
-      if (decoder) chunk.text += stops.push(decoder->push(token.token));
+      if (decoder && !ends_text(token.token, params))
+        chunk.text += stops.push(decoder->push(token.token));
       completion.tokens.push_back(token);
       chunk.tokens.push_back(std::move(token));
       if (stops.found()) break;
@@ -187,7 +197,7 @@ Completion LLM::chat(const std::vector<ChatMessage>& messages, const SamplingPar
 
 Score LLM::score(const std::vector<int32_t>& ids) {
   SamplingParams params;
-  params.max_tokens = 1;
+  params.max_tokens = 0;  // the prompt alone
   const RequestId id = state_->executor->enqueue(
       {.prompt = ids, .sampling = params, .prompt_logprobs = true, .return_logits = true});
   RequestResult result = state_->executor->await(id);
