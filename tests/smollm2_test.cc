@@ -57,7 +57,6 @@ void check_all(LLM& llm, double allowed_error) {
       worst = std::max(worst, error);
       expect_greedy(completion, expected, 2 * error);
     }
-  RecordProperty("worst_logprob_error", std::to_string(worst));
   std::printf("worst log-probability error %.5f\n", worst);
   EXPECT_LT(worst, allowed_error);
 }
