@@ -233,7 +233,7 @@ void linear_q8(CpuStream& stream, LinearForm form, const LinearWork& work) {
   const int64_t token_bytes = quantized_block_bytes(layout) * (work.k / kBlock);
   auto* x = static_cast<uint8_t*>(stream.shared_scratch(work.tokens * token_bytes));
   // Whole tiles, so that every piece and kernel sees the same ones.
-  constexpr int64_t kQuantizeChunk = 16;
+  constexpr int64_t kQuantizeChunk = kMaxTile;
   static_assert(kQuantizeChunk % kMaxTile == 0 && kTokenChunk % kMaxTile == 0);
   stream.pool().run((work.tokens + kQuantizeChunk - 1) / kQuantizeChunk, [&](int64_t i, int) {
     const int64_t end = (i + 1) * kQuantizeChunk;

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int kVectors = kBlock / kLanes;
 
-BRAYTON_INLINE I32 max_i32(I32 a, I32 b) {
+BRAYTON_INLINE I32 max_lanes(I32 a, I32 b) {
   const I32 greater = a > b;
   return (greater & a) | (~greater & b);
 }
@@ -15,23 +15,11 @@ BRAYTON_INLINE I32 max_i32(I32 a, I32 b) {
 // Compared as bits, so that NaN is the largest and makes the whole block NaN.
 BRAYTON_INLINE float largest_magnitude(const F32* x) {
   I32 largest{};
-  for (int v = 0; v < kVectors; ++v) largest = max_i32(largest, as_i32(abs(x[v])));
-  int32_t lanes[kLanes];
-  __builtin_memcpy(lanes, &largest, sizeof(largest));
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i)
-      lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+  for (int v = 0; v < kVectors; ++v) largest = max_lanes(largest, as_i32(abs(x[v])));
+  const int32_t bits = max_i32(largest);
   float result;
-  __builtin_memcpy(&result, lanes, 4);
+  __builtin_memcpy(&result, &bits, 4);
   return result;
-}
-
-BRAYTON_INLINE int32_t sum_i32(I32 v) {
-  int32_t lanes[kLanes];
-  __builtin_memcpy(lanes, &v, sizeof(v));
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  return lanes[0];
 }
 
 constexpr float kLargest = 127 << kPlaneBits;

@@ -137,6 +137,25 @@ BRAYTON_INLINE float max_lane(F32 v) {
   return best;
 }
 
+BRAYTON_INLINE int32_t sum_i32(I32 v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_epi32((__m512i)v);
+#else
+  int32_t total = 0;
+  for (int i = 0; i < kLanes; ++i) total += v[i];
+  return total;
+#endif
+}
+BRAYTON_INLINE int32_t max_i32(I32 v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_epi32((__m512i)v);
+#else
+  int32_t best = v[0];
+  for (int i = 1; i < kLanes; ++i) best = v[i] > best ? v[i] : best;
+  return best;
+#endif
+}
+
 // kLanes bytes, widened.
 BRAYTON_INLINE I32 load_i8(const void* p) {
 #if defined(__AVX512F__)
