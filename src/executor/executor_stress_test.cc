@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "brayton/executor.h"
-#include "executor/test_requests.h"
+#include "testing/executor_requests.h"
 
 namespace brayton {
 namespace {

@@ -7,7 +7,7 @@
 #include <future>
 #include <limits>
 
-#include "executor/test_requests.h"
+#include "testing/executor_requests.h"
 
 namespace brayton {
 namespace {

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "brayton/error.h"
-#include "executor/fake_program.h"
+#include "testing/fake_program.h"
 
 namespace brayton {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "brayton/error.h"
 #include "brayton/executor.h"
-#include "executor/fake_program.h"
+#include "testing/fake_program.h"
 
 namespace brayton {
 
