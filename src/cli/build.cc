@@ -42,7 +42,12 @@ Json to_json(const Engine& engine, const BuildReport& report, int64_t bytes) {
   std::map<std::string, int64_t> kernels;
   for (const Instruction& step : engine.plan.steps)
     ++kernels[step.tactic.empty() ? step.op : step.op + ": " + step.tactic];
-  return {{"bytes", bytes}, {"seconds", report.seconds}, {"passes", passes}, {"kernels", kernels}};
+  return {{"bytes", bytes},
+          {"seconds", report.seconds},
+          {"passes", passes},
+          {"kernels", kernels},
+          {"activation_bytes", report.compile.activation_bytes},
+          {"activation_bytes_unshared", report.compile.activation_bytes_unshared}};
 }
 
 void build(const BuildCommand& o) {
@@ -72,6 +77,10 @@ void build(const BuildCommand& o) {
   for (const PassReport& pass : report.compile.passes)
     std::cerr << format("{:<24} {:5} -> {:5} nodes  {:7.2f} ms\n", pass.pass, pass.nodes_before,
                         pass.nodes_after, pass.milliseconds);
+  std::cerr << format("activations of {} tokens: {:.1f} MB, laid out by lifetimes {:.1f} MB\n",
+                      kReportedStep,
+                      static_cast<double>(report.compile.activation_bytes_unshared) / 1e6,
+                      static_cast<double>(report.compile.activation_bytes) / 1e6);
   std::cerr << format("{}: {:.1f} MB in {:.2f} s\n", o.output, static_cast<double>(bytes) / 1e6,
                       report.seconds);
 }

@@ -1,6 +1,7 @@
 #include "cli/options.h"
 
 #include <charconv>
+#include <cstdlib>
 #include <memory>
 
 #include "cli/progress_bar.h"
@@ -45,6 +46,21 @@ LoadOptions load_options(const ModelOptions& options) {
   return load;
 }
 
+namespace {
+
+std::pair<int32_t, float> parse_bias(const std::string& text) {
+  const size_t colon = text.find(':');
+  char* end = nullptr;
+  const std::string value = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const float bias = std::strtof(value.c_str(), &end);
+  if (value.empty() || *end != '\0')
+    throw_error(ErrorCode::kInvalidArgument, "[command line] --logit-bias must be ID:VALUE, got '{}'",
+                text);
+  return {parse_ids(text.substr(0, colon), "--logit-bias").front(), bias};
+}
+
+}  // namespace
+
 void add_sampling_options(CLI::App& command, SamplingParams& p) {
   const auto group = command.add_option_group("Sampling", "how tokens are drawn");
   group->add_option("--max-tokens", p.max_tokens, "most tokens to generate")->capture_default_str();
@@ -62,6 +78,21 @@ void add_sampling_options(CLI::App& command, SamplingParams& p) {
                     "log-probabilities of the tokens and of the N most likely (with --json)");
   group->add_option("--stop", p.stop, "end the text before this string; may be repeated")
       ->type_name("TEXT")
+      ->allow_extra_args(false);
+  group
+      ->add_option_function<std::string>(
+          "--stop-token-ids",
+          [&p](const std::string& ids) { p.stop_token_ids = parse_ids(ids, "--stop-token-ids"); },
+          "end at one of these token ids: 1,2,3")
+      ->type_name("IDS");
+  group
+      ->add_option_function<std::vector<std::string>>(
+          "--logit-bias",
+          [&p](const std::vector<std::string>& all) {
+            for (const std::string& one : all) p.logit_bias.push_back(parse_bias(one));
+          },
+          "add to a token's logit, as ID:VALUE; may be repeated")
+      ->type_name("ID:VALUE")
       ->allow_extra_args(false);
   group->add_flag("--ignore-eos", p.ignore_eos, "go on after the model's end token");
 }

@@ -4,6 +4,7 @@
 
 #include "compile/lower.h"
 #include "compile/plan/choose_kernels.h"
+#include "engine/arena.h"
 
 namespace brayton {
 
@@ -23,6 +24,13 @@ Plan compile(Graph& graph, const Backend& backend, const CompileOptions& options
   }
   Plan plan = lower(graph);
   choose_kernels(plan, backend);
+  if (report) {
+    const ArenaLayout arena =
+        lay_out_arena(plan, {.tokens = kReportedStep, .rows = 1, .sequences = 1},
+                      [&](DType nominal) { return backend.activation_dtype(nominal); });
+    report->activation_bytes = arena.bytes;
+    report->activation_bytes_unshared = arena.unshared_bytes;
+  }
   return plan;
 }
 

@@ -25,7 +25,12 @@ struct PassReport {
 
 struct CompileReport {
   std::vector<PassReport> passes;
+  // Activations of a step of kReportedStep tokens, laid out by lifetimes, and without sharing.
+  int64_t activation_bytes = 0;
+  int64_t activation_bytes_unshared = 0;
 };
+
+inline constexpr int64_t kReportedStep = 512;
 
 // A pass changes the graph in place and says whether it did.
 struct Pass {
