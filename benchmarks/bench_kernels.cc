@@ -31,9 +31,11 @@ struct Shape2 {
   const char* name;
   int64_t n, k;
 };
-constexpr Shape2 kShapes[] = {
-    {"qkv", 960, 576}, {"o", 576, 576}, {"gate_up", 3072, 576}, {"down", 576, 1536},
-    {"head", 49152, 576}};
+constexpr Shape2 kShapes[] = {{"qkv", 960, 576},
+                              {"o", 576, 576},
+                              {"gate_up", 3072, 576},
+                              {"down", 576, 1536},
+                              {"head", 49152, 576}};
 
 class Bench {
  public:
@@ -53,8 +55,8 @@ class Bench {
     for (size_t i = 0; i < copies; ++i)
       weights.push_back(backend_->pack_linear(*stream_, w, tactic));
     const double pack = seconds_since(begin) / static_cast<double>(copies);
-    std::printf("%-8s %-8s %5ld %5ld  pack %5.1f GB/s", tactic == "f32"
-                    ? std::string(dtype_name(dtype)).c_str() : tactic.c_str(),
+    std::printf("%-8s %-8s %5ld %5ld  pack %5.1f GB/s",
+                tactic == "f32" ? std::string(dtype_name(dtype)).c_str() : tactic.c_str(),
                 shape.name, shape.n, shape.k, static_cast<double>(size) / pack * 1e-9);
     for (const int64_t tokens : {1, 4, 16, 128, 512}) {
       if (tokens * shape.n > int64_t{1} << 22) continue;
@@ -82,10 +84,11 @@ class Bench {
     int64_t bytes = 0;
     double pack_s = 0;
     for (Layer& layer : layers)
-      for (int i = 0; i < 4; ++i) layer.parts.push_back(pack(DType::kQ4_1, kShapes[i], bytes, pack_s));
+      for (int i = 0; i < 4; ++i)
+        layer.parts.push_back(pack(DType::kQ4_1, kShapes[i], bytes, pack_s));
     const auto head = pack(DType::kQ8_0, kShapes[4], bytes, pack_s);
-    std::printf("SmolLM2-135M Q4_1: %.0f MB packed in %.0f ms\n",
-                static_cast<double>(bytes) * 1e-6, pack_s * 1e3);
+    std::printf("SmolLM2-135M Q4_1: %.0f MB packed in %.0f ms\n", static_cast<double>(bytes) * 1e-6,
+                pack_s * 1e3);
     for (const int64_t tokens : {1, 512}) {
       const double seconds = best_of(tokens == 1 ? 20 : 3, [&] {
         for (const Layer& layer : layers)
@@ -128,9 +131,11 @@ class Bench {
   double linear_seconds(const std::vector<std::unique_ptr<PackedWeight>>& weights,
                         const Shape2& shape, int64_t tokens) {
     const size_t calls = tokens > 16 ? std::min<size_t>(weights.size(), 8) : weights.size();
-    return best_of(3, [&] {
-             for (size_t i = 0; i < calls; ++i) run(*weights[i], shape, tokens);
-           }) / static_cast<double>(calls);
+    return best_of(3,
+                   [&] {
+                     for (size_t i = 0; i < calls; ++i) run(*weights[i], shape, tokens);
+                   }) /
+           static_cast<double>(calls);
   }
 
   std::unique_ptr<Backend> backend_;
@@ -158,9 +163,9 @@ int run_bench(const std::vector<std::string>& arguments) {
   for (const DType dtype : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K,
                             DType::kBF16, DType::kF16, DType::kF32})
     for (const Shape2& shape : kShapes) {
-      const Shape2 rounded = {shape.name, shape.n,
-                              dtype == DType::kQ4_K || dtype == DType::kQ6_K
-                                  ? (shape.k + 255) / 256 * 256 : shape.k};
+      const Shape2 rounded = {
+          shape.name, shape.n,
+          dtype == DType::kQ4_K || dtype == DType::kQ6_K ? (shape.k + 255) / 256 * 256 : shape.k};
       if (format("{} {}", dtype_name(dtype), shape.name).find(filter) != std::string::npos)
         bench.measure(dtype, DType::kF16, rounded);
     }

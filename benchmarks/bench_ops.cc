@@ -104,9 +104,10 @@ class Bench {
     std::sort(calls.begin(), calls.end());
     const double seconds = calls[calls.size() / 2];
     const double rate = static_cast<double>(bench.layer_bytes()) / seconds;
-    std::printf("attention  %2ld x decode at %-5ld %-5s %6.1f us  %6.1f GB/s %3.0f%% of the reads\n",
-                sequences, length, std::string(dtype_name(cache)).c_str(), seconds * 1e6,
-                rate * 1e-9, 100 * rate / bounds_.bytes_per_s);
+    std::printf(
+        "attention  %2ld x decode at %-5ld %-5s %6.1f us  %6.1f GB/s %3.0f%% of the reads\n",
+        sequences, length, std::string(dtype_name(cache)).c_str(), seconds * 1e6, rate * 1e-9,
+        100 * rate / bounds_.bytes_per_s);
   }
 
   void small_ops(int64_t tokens) {
@@ -124,27 +125,40 @@ class Bench {
     const KernelTable& table = backend_->kernels();
     const auto row = [&](const char* name, int64_t elements, const auto& call) {
       const int calls = tokens == 1 ? 1000 : 10;
-      const double seconds = best_of(20, [&] {
-                               for (int i = 0; i < calls; ++i) call();
-                             }) / calls;
+      const double seconds = best_of(20,
+                                     [&] {
+                                       for (int i = 0; i < calls; ++i) call();
+                                     }) /
+                             calls;
       std::printf("%-18s T=%-4ld %9.2f us  %6.2f elements/ns\n", name, tokens, seconds * 1e6,
                   static_cast<double>(tokens * elements) / seconds * 1e-9);
     };
     row("rms_norm", kWidth, [&] {
-      table.rms_norm(*stream_, {.x = view(x, kWidth), .residual = {}, .w = weight, .sum = {},
-                                .y = view(y, kWidth)});
+      table.rms_norm(
+          *stream_,
+          {.x = view(x, kWidth), .residual = {}, .w = weight, .sum = {}, .y = view(y, kWidth)});
     });
     row("add rms_norm", kWidth, [&] {
-      table.rms_norm(*stream_, {.x = view(x, kWidth), .residual = view(x, kWidth), .w = weight,
-                                .sum = view(y, kWidth), .y = view(x, kWidth)});
+      table.rms_norm(*stream_, {.x = view(x, kWidth),
+                                .residual = view(x, kWidth),
+                                .w = weight,
+                                .sum = view(y, kWidth),
+                                .y = view(x, kWidth)});
     });
     row("layer_norm", kWidth, [&] {
-      table.layer_norm(*stream_, {.x = view(x, kWidth), .residual = {}, .w = weight, .b = weight,
-                                  .sum = {}, .y = view(y, kWidth)});
+      table.layer_norm(*stream_, {.x = view(x, kWidth),
+                                  .residual = {},
+                                  .w = weight,
+                                  .b = weight,
+                                  .sum = {},
+                                  .y = view(y, kWidth)});
     });
     for (const bool interleaved : {false, true})
       row(interleaved ? "rope interleaved" : "rope", kWidth, [&] {
-        table.rope(*stream_, {.x = heads, .positions = index, .inv_freq = inv_freq, .y = heads,
+        table.rope(*stream_, {.x = heads,
+                              .positions = index,
+                              .inv_freq = inv_freq,
+                              .y = heads,
                               .interleaved = interleaved});
       });
     x = data;

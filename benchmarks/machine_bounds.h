@@ -60,8 +60,8 @@ inline void integer_peak_avx512() {  // 16 sums in registers 8 to 23
     __asm__ volatile(
         ".irp r, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23\n"
         "vpdpbusd %%zmm1, %%zmm1, %%zmm\\r\n"
-        ".endr\n"
-        ::: "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+        ".endr\n" ::
+            : "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 }
 __attribute__((target("avx512f"), noinline)) inline void float_peak_avx512() {
   __m512 s[16] = {};

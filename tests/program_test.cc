@@ -18,21 +18,26 @@ namespace {
 class ProgramTest : public testing::Test {
  protected:
   std::unique_ptr<Program> load(const ProgramOptions& options) {
-    BuiltModel model = build_model(data_path("families/llama2_gqa"), *backend_, {.dtype = DType::kF32});
-    return Program::load(std::make_shared<const Engine>(std::move(model.engine)), *backend_, options);
+    BuiltModel model =
+        build_model(data_path("families/llama2_gqa"), *backend_, {.dtype = DType::kF32});
+    return Program::load(std::make_shared<const Engine>(std::move(model.engine)), *backend_,
+                         options);
   }
 
   std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 2});
 };
 
 ProgramOptions small_options() {
-  return {.max_tokens = 64, .max_sequences = 4, .max_logit_rows = 64, .kv_block_size = 4,
+  return {.max_tokens = 64,
+          .max_sequences = 4,
+          .max_logit_rows = 64,
+          .kv_block_size = 4,
           .kv_blocks = 32};
 }
 
 // `count` tokens of one sequence on top of `cached`, in blocks that begin at `first_block`.
-StepInputs step_of(const std::vector<int32_t>& ids, int64_t cached, int64_t count, int64_t block_size,
-                   int32_t first_block, int64_t blocks) {
+StepInputs step_of(const std::vector<int32_t>& ids, int64_t cached, int64_t count,
+                   int64_t block_size, int32_t first_block, int64_t blocks) {
   StepInputs step;
   for (int64_t i = cached; i < cached + count; ++i) {
     step.token_ids.push_back(ids[i]);
@@ -57,7 +62,8 @@ const std::vector<int32_t> kIds = {11, 7, 200, 3, 45, 99, 1, 250, 17, 64, 5, 128
 
 TEST_F(ProgramTest, StepsAndBlocksDoNotChangeTheLogits) {
   const auto count = static_cast<int64_t>(kIds.size());
-  const std::vector<float> whole = rows_of(load(small_options())->run(step_of(kIds, 0, count, 4, 0, 4)));
+  const std::vector<float> whole =
+      rows_of(load(small_options())->run(step_of(kIds, 0, count, 4, 0, 4)));
   for (const int64_t block_size : {1, 3, 16}) {
     ProgramOptions options = small_options();
     options.kv_block_size = block_size;
@@ -66,8 +72,9 @@ TEST_F(ProgramTest, StepsAndBlocksDoNotChangeTheLogits) {
       SCOPED_TRACE(testing::Message() << "blocks of " << block_size << ", steps of " << chunk);
       std::vector<float> pieces;
       for (int64_t at = 0; at < count; at += chunk) {
-        const auto rows = rows_of(program->run(
-            step_of(kIds, at, std::min(chunk, count - at), block_size, 7, (count + block_size - 1) / block_size)));
+        const auto rows =
+            rows_of(program->run(step_of(kIds, at, std::min(chunk, count - at), block_size, 7,
+                                         (count + block_size - 1) / block_size)));
         pieces.insert(pieces.end(), rows.begin(), rows.end());
       }
       EXPECT_EQ(pieces, whole);
@@ -85,7 +92,8 @@ TEST_F(ProgramTest, SequencesOfOneStepDoNotMeet) {
   both.positions.insert(both.positions.end(), second.positions.begin(), second.positions.end());
   both.query_offsets = {0, 3, 11};
   both.kv_lengths = {3, 8};
-  both.block_table.insert(both.block_table.end(), second.block_table.begin(), second.block_table.end());
+  both.block_table.insert(both.block_table.end(), second.block_table.begin(),
+                          second.block_table.end());
   both.logit_rows = {3, 4, 5, 6, 7, 8, 9, 10};
   EXPECT_EQ(rows_of(program->run(both)), alone);
 }

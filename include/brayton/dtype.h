@@ -8,8 +8,8 @@
 
 namespace brayton {
 
-// Plain types first, then the GGUF block formats, whose elements are stored in blocks along the last
-// dimension. Values are written into engine files: append only.
+// Plain types first, then the GGUF block formats, whose elements are stored in blocks along the
+// last dimension. Values are written into engine files: append only.
 enum class DType : uint8_t {
   kF32 = 0,
   kF16 = 1,

@@ -13,7 +13,7 @@ enum class ErrorCode {
   kResourceExhausted,  // memory, blocks, queue
   kEnvironment,        // the operating system or a driver refused
   kCancelled,
-  kInternal,           // a bug in Brayton
+  kInternal,  // a bug in Brayton
 };
 
 // `what()` reads "[where] what must be X, got Y", and names the remedy where there is one.

@@ -24,7 +24,7 @@ struct Request {
 
 struct RequestResult {
   RequestId id = 0;
-  std::vector<TokenOutput> tokens;     // an eos or stop token that ended it is the last of them
+  std::vector<TokenOutput> tokens;  // an eos or stop token that ended it is the last of them
   FinishReason finish_reason = FinishReason::kNone;
   std::string error;                   // when kError
   std::vector<float> prompt_logprobs;  // [prompt - 1] when asked for

@@ -1,4 +1,5 @@
-// What a backend can compute: one row per op. Kernels check, choose and launch; they don't allocate.
+// What a backend can compute: one row per op. Kernels check, choose and launch; they don't
+// allocate.
 #pragma once
 
 #include "ops/activation.h"

@@ -9,7 +9,7 @@ namespace brayton {
 class PackedWeight {
  public:
   virtual ~PackedWeight() = default;
-  virtual int64_t bytes() const = 0;           // device memory it takes beyond the raw weight
+  virtual int64_t bytes() const = 0;  // device memory it takes beyond the raw weight
   virtual const std::string& tactic() const = 0;
 };
 

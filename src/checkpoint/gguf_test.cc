@@ -194,21 +194,12 @@ TEST(Gguf, TensorsAreChecked) {
   EXPECT_EQ(tensor_fault(1, [](auto& w) { w.tensor("t", {256}, 23, 0); }),
             "[g] tensor 't' field 'type' must be one of f64 f32 f16 bf16 i8 i16 i32 i64 q4_0 q4_1 "
             "q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k, got 23 (iq4_xs)");
-  EXPECT_EQ(tensor_fault(1,
-                         [](auto& w) {
-                           w.tensor("t", {1, 1, 1, 1, 1}, 0, 0);
-                         }),
+  EXPECT_EQ(tensor_fault(1, [](auto& w) { w.tensor("t", {1, 1, 1, 1, 1}, 0, 0); }),
             "[g] tensor 't' field 'n_dimensions' must be at most 4, got 5");
-  EXPECT_EQ(tensor_fault(1,
-                         [](auto& w) {
-                           w.tensor("t", {16, 2}, 2, 0);
-                         }),
+  EXPECT_EQ(tensor_fault(1, [](auto& w) { w.tensor("t", {16, 2}, 2, 0); }),
             "[g] tensor 't' field 'dimensions' must be 0 or more, of rows of whole blocks of 32, "
             "and less than 2^63 bytes, got [2, 16]");
-  EXPECT_EQ(tensor_fault(1,
-                         [](auto& w) {
-                           w.tensor("t", {uint64_t{1} << 62, 2}, 0, 0);
-                         }),
+  EXPECT_EQ(tensor_fault(1, [](auto& w) { w.tensor("t", {uint64_t{1} << 62, 2}, 0, 0); }),
             "[g] tensor 't' field 'dimensions' must be 0 or more, of rows of whole blocks of 1, "
             "and less than 2^63 bytes, got [2, 4611686018427387904]");
   EXPECT_EQ(tensor_fault(1, [](auto& w) { w.tensor("t", {~uint64_t{0}}, 0, 0); }),

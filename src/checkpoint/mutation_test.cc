@@ -96,8 +96,7 @@ TEST(Mutation, Safetensors) {
       bytes = mutator.mutate(good);
     }
     const auto file = MappedFile::from_bytes(kPath, bytes);
-    return survives(
-        bytes.size(), [&] { touch(read_safetensors(*file)); }, kTensorSubjects);
+    return survives(bytes.size(), [&] { touch(read_safetensors(*file)); }, kTensorSubjects);
   });
 }
 

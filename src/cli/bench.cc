@@ -1,4 +1,6 @@
 // brayton bench latency|throughput MODEL.
+#include "llm/bench.h"
+
 #include <iostream>
 #include <memory>
 
@@ -6,7 +8,6 @@
 #include "cli/options.h"
 #include "core/format.h"
 #include "core/json.h"
-#include "llm/bench.h"
 
 namespace brayton {
 namespace {
@@ -77,9 +78,8 @@ void bench_throughput_command(const BenchOptions& o) {
   positive("--input", o.input);
   positive("--output", o.output);
   LLM llm = load(o);
-  const auto requests =
-      o.dataset.empty() ? random_requests(llm, o.requests, o.input, o.output, 1)
-                        : dataset_requests(llm, o.dataset, o.requests, o.output);
+  const auto requests = o.dataset.empty() ? random_requests(llm, o.requests, o.input, o.output, 1)
+                                          : dataset_requests(llm, o.dataset, o.requests, o.output);
   const ThroughputReport report = bench_throughput(llm, requests);
   if (o.profile) print_profile(llm);
   if (o.model.json)

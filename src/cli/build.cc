@@ -28,8 +28,8 @@ void check_pass(const std::string& name) {
     if (pass.name == name) return;
     names += (names.empty() ? "" : ", ") + pass.name;
   }
-  throw_error(ErrorCode::kInvalidArgument, "[command line] --dump-after must be one of {}, got '{}'",
-              names, name);
+  throw_error(ErrorCode::kInvalidArgument,
+              "[command line] --dump-after must be one of {}, got '{}'", names, name);
 }
 
 Json to_json(const Engine& engine, const BuildReport& report, int64_t bytes) {
@@ -67,8 +67,7 @@ void build(const BuildCommand& o) {
   ProgressBar bar;
   write_engine(engine, o.output,
                [&](int64_t done, int64_t total) { bar.show("write engine", done, total); });
-  report.seconds +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const auto bytes = static_cast<int64_t>(std::filesystem::file_size(o.output));
   if (o.model.json) {
     std::cout << to_json(engine, report, bytes).dump() << '\n';

@@ -28,10 +28,11 @@ void eval_nll(const NllOptions& o) {
   if (o.tokens > 0 && o.tokens < static_cast<int64_t>(ids.size())) ids.resize(o.tokens);
   const int64_t windows = static_cast<int64_t>(ids.size()) / o.window;
   if (windows == 0)
-    throw_error(ErrorCode::kInvalidArgument,
-                "[command line] --text and --tokens must hold at least one window of {} tokens, got "
-                "{} tokens",
-                o.window, ids.size());
+    throw_error(
+        ErrorCode::kInvalidArgument,
+        "[command line] --text and --tokens must hold at least one window of {} tokens, got "
+        "{} tokens",
+        o.window, ids.size());
   ProgressBar bar;
   double sum = 0;
   Json by_window = Json::array();
@@ -87,8 +88,8 @@ void add_eval(CLI::App& app) {
 
   auto model = std::make_shared<ModelOptions>();
   auto ids = std::make_shared<std::string>();
-  CLI::App* logits_command =
-      eval->add_subcommand("logits", "Logits after the last id, and the NLL of each id but the first");
+  CLI::App* logits_command = eval->add_subcommand(
+      "logits", "Logits after the last id, and the NLL of each id but the first");
   add_model_options(*logits_command, *model);
   logits_command->add_option("--ids", *ids, "token ids: 1,2,3")->required();
   logits_command->callback([model, ids] { eval_logits(*model, *ids); });

@@ -33,8 +33,8 @@ void print_text(const Json& info) {
 
 void add_inspect(CLI::App& app) {
   auto o = std::make_shared<ModelOptions>();
-  CLI::App* command =
-      app.add_subcommand("inspect", "Show a model's family, shapes, types, memory plan and kernels");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Show a model's family, shapes, types, memory plan and kernels");
   add_model_options(*command, *o);
   command->callback([o] {
     const std::string json = inspect_json(o->model, load_options(*o));

@@ -17,10 +17,12 @@ int exit_code(brayton::ErrorCode code) {
     case ErrorCode::kInvalidArgument:
     case ErrorCode::kInvalidModel:
     case ErrorCode::kUnsupported:
-    case ErrorCode::kEnvironment: return kUsageOrModelWrong;
+    case ErrorCode::kEnvironment:
+      return kUsageOrModelWrong;
     case ErrorCode::kResourceExhausted:
     case ErrorCode::kCancelled:
-    case ErrorCode::kInternal: break;
+    case ErrorCode::kInternal:
+      break;
   }
   return kRunFailed;
 }

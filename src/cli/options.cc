@@ -13,7 +13,8 @@ void add_model_options(CLI::App& command, ModelOptions& o) {
   command.add_option("model", o.model, "Hugging Face folder, GGUF file or engine file")
       ->required()
       ->type_name("MODEL");
-  command.add_option("--device", o.load.device, "cpu, cuda or cuda:N (default: a GPU if there is one)");
+  command.add_option("--device", o.load.device,
+                     "cpu, cuda or cuda:N (default: a GPU if there is one)");
   command
       .add_option("--dtype", o.dtype,
                   "type of activations and cache: float32, bfloat16 or float16 (default: the "
@@ -29,7 +30,8 @@ void add_model_options(CLI::App& command, ModelOptions& o) {
   command.add_option("--max-batch-size", o.load.max_batch_size, "sequences in flight");
   command.add_option("--max-num-tokens", o.load.max_num_tokens, "tokens of a step");
   command.add_option("--kv-block-size", o.load.kv_block_size, "tokens of a cache block");
-  command.add_option("--kv-bytes", o.load.kv_bytes, "size of the KV cache (0: what the batch needs)");
+  command.add_option("--kv-bytes", o.load.kv_bytes,
+                     "size of the KV cache (0: what the batch needs)");
   command.add_flag("--json", o.json, "print one JSON object on stdout");
 }
 
@@ -54,8 +56,8 @@ std::pair<int32_t, float> parse_bias(const std::string& text) {
   const std::string value = colon == std::string::npos ? "" : text.substr(colon + 1);
   const float bias = std::strtof(value.c_str(), &end);
   if (value.empty() || *end != '\0')
-    throw_error(ErrorCode::kInvalidArgument, "[command line] --logit-bias must be ID:VALUE, got '{}'",
-                text);
+    throw_error(ErrorCode::kInvalidArgument,
+                "[command line] --logit-bias must be ID:VALUE, got '{}'", text);
   return {parse_ids(text.substr(0, colon), "--logit-bias").front(), bias};
 }
 
@@ -68,10 +70,12 @@ void add_sampling_options(CLI::App& command, SamplingParams& p) {
   group->add_option("--temperature", p.temperature, "0: always the most likely token");
   group->add_option("--top-k", p.top_k, "only the K most likely tokens (0: all)");
   group->add_option("--top-p", p.top_p, "only the most likely tokens that hold this probability");
-  group->add_option("--min-p", p.min_p, "only tokens with this share of the best one's probability");
+  group->add_option("--min-p", p.min_p,
+                    "only tokens with this share of the best one's probability");
   group->add_option("--typical-p", p.typical_p, "only the most typical tokens of this probability");
   group->add_option("--repetition-penalty", p.repetition_penalty, "above 1: repeat less");
-  group->add_option("--presence-penalty", p.presence_penalty, "subtracted from tokens already there");
+  group->add_option("--presence-penalty", p.presence_penalty,
+                    "subtracted from tokens already there");
   group->add_option("--frequency-penalty", p.frequency_penalty, "subtracted per occurrence");
   group->add_option("--seed", p.seed, "same seed, same text");
   group->add_option("--logprobs", p.logprobs,

@@ -24,9 +24,11 @@ struct RunOptions {
 };
 
 void print_figures(const LLM& llm, const Completion& completion) {
-  std::fprintf(stderr, "\n[%zu prompt tokens, first token after %.0f ms, then %.1f tok/s; loaded in %.2f s; %s]\n",
-               completion.prompt_token_ids.size(), completion.ttft_ms, completion.decode_tok_s,
-               llm.load_seconds(), llm.device().c_str());
+  std::fprintf(
+      stderr,
+      "\n[%zu prompt tokens, first token after %.0f ms, then %.1f tok/s; loaded in %.2f s; %s]\n",
+      completion.prompt_token_ids.size(), completion.ttft_ms, completion.decode_tok_s,
+      llm.load_seconds(), llm.device().c_str());
 }
 
 bool print_chunk(const TextChunk& chunk) {
@@ -110,8 +112,9 @@ void run(const CLI::App& command, const RunOptions& o) {
     completion = llm.generate(read_prompt(o), params, stream);
   }
   if (o.model.json)
-    std::cout << to_json(llm, completion, params).dump(-1, ' ', false, Json::error_handler_t::replace)
-              << '\n';
+    std::cout
+        << to_json(llm, completion, params).dump(-1, ' ', false, Json::error_handler_t::replace)
+        << '\n';
   else
     print_figures(llm, completion);
 }

@@ -21,13 +21,12 @@ template <class A, class B>
     if (!(condition)) ::brayton::detail::check_failed(__FILE__, __LINE__, #condition); \
   } while (false)
 
-#define BRAYTON_CHECK_OP(a, op, b)                                                   \
-  do {                                                                               \
-    const auto& check_a = (a);                                                       \
-    const auto& check_b = (b);                                                       \
-    if (!(check_a op check_b))                                                       \
-      ::brayton::detail::check_failed(__FILE__, __LINE__, #a " " #op " " #b, check_a, \
-                                      check_b);                                      \
+#define BRAYTON_CHECK_OP(a, op, b)                                                              \
+  do {                                                                                          \
+    const auto& check_a = (a);                                                                  \
+    const auto& check_b = (b);                                                                  \
+    if (!(check_a op check_b))                                                                  \
+      ::brayton::detail::check_failed(__FILE__, __LINE__, #a " " #op " " #b, check_a, check_b); \
   } while (false)
 
 #define BRAYTON_CHECK_EQ(a, b) BRAYTON_CHECK_OP(a, ==, b)

@@ -51,7 +51,8 @@ TEST(CheckedMathTest, OverflowIsNoValue) {
 
 TEST(FinishReasonTest, NamesAreThoseOfTheInterface) {
   const char* names[] = {"none", "eos", "stop", "length", "cancelled", "error"};
-  for (int i = 0; i < 6; ++i) EXPECT_STREQ(finish_reason_name(static_cast<FinishReason>(i)), names[i]);
+  for (int i = 0; i < 6; ++i)
+    EXPECT_STREQ(finish_reason_name(static_cast<FinishReason>(i)), names[i]);
   EXPECT_THROW(finish_reason_name(static_cast<FinishReason>(6)), Error);
 }
 

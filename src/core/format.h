@@ -1,8 +1,8 @@
 // fmt under one name, until std::format can be taken for granted.
 #pragma once
 
-// fmt 9 (Debian 12, Ubuntu 24.04) is compiled once, in format.cc, which saves seconds per file; other
-// versions are used as headers only.
+// fmt 9 (Debian 12, Ubuntu 24.04) is compiled once, in format.cc, which saves seconds per file;
+// other versions are used as headers only.
 #if __has_include(<fmt/base.h>)
 #define FMT_HEADER_ONLY
 #else

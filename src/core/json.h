@@ -39,8 +39,7 @@ class JsonReader {
  private:
   const Json* find(Names fields) const;
   const Json& need(Names fields) const;
-  [[noreturn]] void wrong(std::string_view field, std::string_view expected,
-                          const Json& got) const;
+  [[noreturn]] void wrong(std::string_view field, std::string_view expected, const Json& got) const;
 
   const Json* object_;
   std::string where_;

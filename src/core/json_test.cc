@@ -63,7 +63,8 @@ class JsonReaderTest : public testing::Test {
   Json json_ = parse_json(R"({"n": 7, "whole": 4.0, "half": 0.5, "big": 18446744073709551615,
       "low": -9223372036854775808, "text": "x", "yes": true, "none": null, "list": [1, 2.5],
       "words": ["a"], "inner": {"n": "seven"},
-      "long": "0123456789012345678901234567890123456789012345678901234567890123456789"})", "f");
+      "long": "0123456789012345678901234567890123456789012345678901234567890123456789"})",
+                          "f");
   JsonReader reader_{json_, "f"};
 };
 
@@ -91,7 +92,8 @@ TEST_F(JsonReaderTest, MessagesNameFieldRangeAndValue) {
   };
   EXPECT_EQ(int_of("n"), "[f] field 'n' must be an integer in [1, 6], got 7");
   EXPECT_EQ(int_of("half"), "[f] field 'half' must be an integer in [1, 6], got 0.5");
-  EXPECT_EQ(int_of("big"), "[f] field 'big' must be an integer in [1, 6], got 18446744073709551615");
+  EXPECT_EQ(int_of("big"),
+            "[f] field 'big' must be an integer in [1, 6], got 18446744073709551615");
   EXPECT_EQ(int_of("text"), "[f] field 'text' must be an integer in [1, 6], got \"x\"");
   EXPECT_EQ(int_of("none"), "[f] field 'none' is missing");
   EXPECT_EQ(message_of([&] { reader_.get_int({"a", "b"}, 0, 1); }),

@@ -111,10 +111,11 @@ TEST_F(ViewTest, ReshapeKeepsTheElements) {
 }
 
 TEST_F(ViewTest, BadSlicesAreBugs) {
-  for (const auto& [axis, begin, end] : std::vector<std::array<int, 3>>{
-           {-1, 0, 1}, {3, 0, 1}, {0, -1, 1}, {0, 2, 1}, {0, 0, 3}}) {
-    EXPECT_NE(message_of([&, a = axis, b = begin, e = end] { view_.slice(a, b, e); })
-                  .find("this is a bug"),
+  for (const auto& [axis, begin, end] :
+       std::vector<std::array<int, 3>>{{-1, 0, 1}, {3, 0, 1}, {0, -1, 1}, {0, 2, 1}, {0, 0, 3}}) {
+    EXPECT_NE(message_of([&, a = axis, b = begin, e = end] {
+                view_.slice(a, b, e);
+              }).find("this is a bug"),
               std::string::npos);
   }
 }
@@ -133,8 +134,9 @@ TEST(BlockViewTest, RowsAndSlicesCountWholeBlocks) {
 
 TEST(ViewOverflowTest, StridesThatOverflowAreAnError) {
   const int64_t big = int64_t{1} << 40;
-  EXPECT_EQ(message_of([&] { TensorView(static_cast<void*>(nullptr), DType::kF32, Shape{0, big, big}); }),
-            "[shape] [0, 1099511627776, 1099511627776] must have fewer than 2^63 elements");
+  EXPECT_EQ(
+      message_of([&] { TensorView(static_cast<void*>(nullptr), DType::kF32, Shape{0, big, big}); }),
+      "[shape] [0, 1099511627776, 1099511627776] must have fewer than 2^63 elements");
 }
 
 }  // namespace

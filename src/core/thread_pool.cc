@@ -7,9 +7,9 @@
 // regions of a decode step). That cannot be taken back, but not repeated: the caller notices when
 // it waits much longer than a piece takes, and goes on without that worker for 5 ms, doubled up to
 // 160 ms when it soon happens again. A worker that finds itself on the caller's core only takes
-// time from it: unless it is soon moved it parks and is left out in the same way. Idle workers spin for 100 us,
-// which covers the serial parts of a step, then park, so that a core that is not needed is seen to
-// be idle and the caller can be moved there.
+// time from it: unless it is soon moved it parks and is left out in the same way. Idle workers spin
+// for 100 us, which covers the serial parts of a step, then park, so that a core that is not needed
+// is seen to be idle and the caller can be moved there.
 //
 // benchmarks/bench_thread_pool.cc (2 threads on 2 cores, regions of 30 us): with a process that
 // keeps one core busy, pinned to either core or free, 54 % of the quiet speed; one thread alone
@@ -65,9 +65,7 @@ uint64_t ticket_of(uint64_t region, int64_t next, int64_t end) {
          static_cast<uint64_t>(end);
 }
 uint64_t region_of(uint64_t ticket) { return ticket >> (2 * kPieceBits); }
-int64_t next_of(uint64_t ticket) {
-  return static_cast<int64_t>(ticket >> kPieceBits & kPieceMask);
-}
+int64_t next_of(uint64_t ticket) { return static_cast<int64_t>(ticket >> kPieceBits & kPieceMask); }
 int64_t end_of(uint64_t ticket) { return static_cast<int64_t>(ticket & kPieceMask); }
 constexpr uint64_t kClaim = uint64_t{1} << kPieceBits;
 constexpr uint64_t kRegionMask = ~uint64_t{0} >> (2 * kPieceBits);
@@ -85,8 +83,8 @@ struct ThreadPool::State {
   };
   struct alignas(64) Worker {
     // Written by the worker.
-    std::atomic<uint64_t> done{0};      // pieces since the start
-    std::atomic<bool> busy{false};      // in a region
+    std::atomic<uint64_t> done{0};  // pieces since the start
+    std::atomic<bool> busy{false};  // in a region
     std::atomic<bool> parked{false};
     std::atomic<bool> collided{false};  // parked because it shared the caller's core
     // Written by the caller.
@@ -135,9 +133,7 @@ struct ThreadPool::State {
 
   // --- A worker's side. `slot` is its own. ---
 
-  static uint64_t region_at(const Slot& slot) {
-    return region_of(slot.ticket.load());
-  }
+  static uint64_t region_at(const Slot& slot) { return region_of(slot.ticket.load()); }
   static bool on_callers_core(const Slot& slot) {
     return sched_getcpu() == slot.caller_cpu.load(std::memory_order_relaxed);
   }

@@ -25,7 +25,8 @@ class ThreadPool {
   template <class Task>
   void run(int64_t pieces, const Task& task) {
     run_erased(
-        pieces, [](const void* t, int64_t piece, int thread) {
+        pieces,
+        [](const void* t, int64_t piece, int thread) {
           (*static_cast<const Task*>(t))(piece, thread);
         },
         &task);

@@ -51,8 +51,8 @@ void check_regions(int threads, int regions, int max_pieces, unsigned seed,
     });
     for (int piece = 0; piece < max_pieces; ++piece) {
       ASSERT_EQ(counts[piece], piece < pieces ? 1 : 0)
-          << "seed " << seed << " threads " << threads << " region " << region << " piece "
-          << piece << " of " << pieces;
+          << "seed " << seed << " threads " << threads << " region " << region << " piece " << piece
+          << " of " << pieces;
       counts[piece] = 0;
     }
   }

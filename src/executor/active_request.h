@@ -17,9 +17,9 @@ using Clock = std::chrono::steady_clock;
 // What a request may ask of this model and cache.
 struct RequestLimits {
   int64_t vocab_size = 0;
-  int64_t max_positions = 0;             // of the model
-  int64_t cache_tokens = 0;              // of the whole pool
-  std::vector<int32_t> eos_token_ids;    // within the vocabulary
+  int64_t max_positions = 0;           // of the model
+  int64_t cache_tokens = 0;            // of the whole pool
+  std::vector<int32_t> eos_token_ids;  // within the vocabulary
 
   int64_t capacity() const { return std::min(max_positions, cache_tokens); }
 };

@@ -90,8 +90,8 @@ TEST(ExecutorFaults, AFaultOfAStepEndsItsRequestsAndTheLoopGoesOn) {
     const Ids prompt = prompt_that_goes_on_for(20);
     const RequestResult failed = executor.await(executor.enqueue(make_request(prompt, 20)));
     EXPECT_EQ(failed.finish_reason, FinishReason::kError);
-    EXPECT_EQ(failed.error, standard ? "[cuda] the device is lost"
-                                     : "an exception that is no std::exception");
+    EXPECT_EQ(failed.error,
+              standard ? "[cuda] the device is lost" : "an exception that is no std::exception");
     EXPECT_EQ(failed.tokens.size(), 3u);  // positions 5 to 7
     const RequestResult sound = executor.await(executor.enqueue(make_request(prompt, 20)));
     EXPECT_EQ(ids_of(sound), FakeProgram::greedy_answer(prompt, 20));
@@ -225,7 +225,8 @@ TEST(ExecutorFaults, AwaitHandsAResultOverOnce) {
     } catch (const Error& e) {
       EXPECT_EQ(e.what(),
                 "[await] id must be that of a request without on_finish that was not awaited yet, "
-                "got " + std::to_string(unknown));
+                "got " +
+                    std::to_string(unknown));
     }
   }
 }

@@ -13,7 +13,10 @@ namespace brayton {
 namespace {
 
 ProgramOptions small_options() {
-  return {.max_tokens = 48, .max_sequences = 32, .max_logit_rows = 40, .kv_block_size = 4,
+  return {.max_tokens = 48,
+          .max_sequences = 32,
+          .max_logit_rows = 40,
+          .kv_block_size = 4,
           .kv_blocks = 300};
 }
 

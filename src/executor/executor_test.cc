@@ -22,8 +22,8 @@ TEST(Executor, AnswersAsTheModelAloneWould) {
     const Ids expected = FakeProgram::greedy_answer(random_prompt(i, 1 + 7 * i), 30);
     EXPECT_EQ(ids_of(result), expected) << i;
     EXPECT_EQ(result.id, ids[i]);
-    EXPECT_EQ(result.finish_reason, expected.back() == FakeProgram::kEos ? FinishReason::kEos
-                                                                         : FinishReason::kLength);
+    EXPECT_EQ(result.finish_reason,
+              expected.back() == FakeProgram::kEos ? FinishReason::kEos : FinishReason::kLength);
     EXPECT_GE(result.first_token_ms, result.queue_ms);
     EXPECT_GE(result.total_ms, result.first_token_ms);
   }
@@ -113,16 +113,15 @@ TEST(Executor, StreamsEveryTokenThenFinishesOnce) {
   Ids streamed;
   int finishes = 0;
   std::promise<RequestResult> finished;
-  executor.enqueue(make_request(prompt, 50),
-                   {[&](const TokenOutput& token) {
-                      EXPECT_EQ(finishes, 0);
-                      streamed.push_back(token.token);
-                      return true;
-                    },
-                    [&](const RequestResult& result) {
-                      ++finishes;
-                      finished.set_value(result);
-                    }});
+  executor.enqueue(make_request(prompt, 50), {[&](const TokenOutput& token) {
+                                                EXPECT_EQ(finishes, 0);
+                                                streamed.push_back(token.token);
+                                                return true;
+                                              },
+                                              [&](const RequestResult& result) {
+                                                ++finishes;
+                                                finished.set_value(result);
+                                              }});
   const RequestResult result = finished.get_future().get();
   EXPECT_EQ(streamed, FakeProgram::greedy_answer(prompt, 50));
   EXPECT_EQ(ids_of(result), streamed);
@@ -138,19 +137,19 @@ TEST(Executor, CallbacksMayEnqueueAndCancelButNotAwait) {
   std::promise<RequestId> follower;
   std::string await_error;
   const RequestId victim = executor.enqueue(make_request(prompt_that_goes_on_for(50), 50));
-  executor.enqueue(make_request(prompt, 3), {[&](const TokenOutput&) {
-                                               executor.cancel(victim);
-                                               return true;
-                                             },
-                                             [&](const RequestResult& result) {
-                                               try {
-                                                 executor.await(result.id);
-                                               } catch (const Error& e) {
-                                                 await_error = e.what();
-                                               }
-                                               follower.set_value(
-                                                   executor.enqueue(make_request(prompt, 4)));
-                                             }});
+  executor.enqueue(make_request(prompt, 3),
+                   {[&](const TokenOutput&) {
+                      executor.cancel(victim);
+                      return true;
+                    },
+                    [&](const RequestResult& result) {
+                      try {
+                        executor.await(result.id);
+                      } catch (const Error& e) {
+                        await_error = e.what();
+                      }
+                      follower.set_value(executor.enqueue(make_request(prompt, 4)));
+                    }});
   gate.open();
   EXPECT_EQ(executor.await(follower.get_future().get()).tokens.size(), 4u);
   EXPECT_EQ(executor.await(victim).finish_reason, FinishReason::kCancelled);

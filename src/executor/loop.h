@@ -56,7 +56,7 @@ class Loop {
   std::vector<std::unique_ptr<InboxMessage>> messages_;
   StepPlan plan_;
   std::vector<Sampler::Row> sample_rows_;
-  std::vector<SampledToken> sampled_;  // one per sample row
+  std::vector<SampledToken> sampled_;    // one per sample row
   std::vector<std::string> row_errors_;  // one per scheduled sequence
 };
 

@@ -12,7 +12,10 @@ namespace {
 using Ints = std::vector<int32_t>;
 
 ProgramOptions small_options() {
-  return {.max_tokens = 16, .max_sequences = 4, .max_logit_rows = 8, .kv_block_size = 4,
+  return {.max_tokens = 16,
+          .max_sequences = 4,
+          .max_logit_rows = 8,
+          .kv_block_size = 4,
           .kv_blocks = 16};
 }
 

@@ -76,8 +76,8 @@ Value GraphBuilder::weight(const Scope& scope, const Shape& shape) {
     else if (info->shape != shape)
       faults_.push_back(format("'{}' must be {}, got {}", name, shape.str(), info->shape.str()));
     else if (!is_float(info->dtype) && !is_quantized(info->dtype))
-      faults_.push_back(format("'{}' must be of a float or block type, got {}", name,
-                               dtype_name(info->dtype)));
+      faults_.push_back(
+          format("'{}' must be of a float or block type, got {}", name, dtype_name(info->dtype)));
     else
       dtype = info->dtype;
   } else if (lookup_) {
@@ -138,16 +138,14 @@ Value GraphBuilder::layer_norm(Value x, Value w, Value b, double eps) {
 }
 
 Value GraphBuilder::rope(Value x, Value positions, int64_t head_dim, const RopeOptions& options) {
-  return one("rope", {x, positions, constant(options.inv_freq)},
-             {{"head_dim", head_dim},
-              {"interleaved", options.interleaved},
-              {"scale", options.scale}});
+  return one(
+      "rope", {x, positions, constant(options.inv_freq)},
+      {{"head_dim", head_dim}, {"interleaved", options.interleaved}, {"scale", options.scale}});
 }
 
 Value GraphBuilder::attention(Value q, Value k, Value v, const AttentionOptions& options) {
-  const double scale = options.scale != 0.0
-                           ? options.scale
-                           : 1.0 / std::sqrt(static_cast<double>(options.head_dim));
+  const double scale =
+      options.scale != 0.0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(options.head_dim));
   const Value slopes = options.slopes.empty() ? Value() : constant(options.slopes);
   return one("attention", {q, k, v, slopes},
              {{"heads", options.heads},
@@ -191,8 +189,9 @@ Value GraphBuilder::scale(Value a, double factor) {
 
 Graph GraphBuilder::finish(Value logits) {
   if (!faults_.empty()) {
-    std::string text = format("[{}] {} tensor{} of the checkpoint must fit its configuration:",
-                              graph_.name(), faults_.size(), faults_.size() == 1 ? "" : "s");
+    std::string text =
+        format("[{}] {} tensor{} of the checkpoint must fit its configuration:", graph_.name(),
+               faults_.size(), faults_.size() == 1 ? "" : "s");
     for (size_t i = 0; i < std::min(faults_.size(), kMostFaultsShown); ++i)
       text += "\n  " + faults_[i];
     if (faults_.size() > kMostFaultsShown)

@@ -1,13 +1,12 @@
 // The text form of any graph parses back to the same text; damaged text is an Error that names the
 // line, never a crash.
-#include "graph/graph.h"
-
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <limits>
 #include <random>
 
+#include "graph/graph.h"
 #include "testing/mutate.h"
 #include "testing/op_test.h"
 
@@ -30,11 +29,16 @@ std::string random_string(Random& random) {
 
 double random_double(Random& random) {
   switch (below(random, 5)) {
-    case 0: return static_cast<double>(below(random, 100));
-    case 1: return std::numeric_limits<double>::infinity();
-    case 2: return -1e-300 * static_cast<double>(below(random, 1000));
-    case 3: return std::bit_cast<double>(random());
-    default: return 1.0 / (1.0 + static_cast<double>(below(random, 1000)));
+    case 0:
+      return static_cast<double>(below(random, 100));
+    case 1:
+      return std::numeric_limits<double>::infinity();
+    case 2:
+      return -1e-300 * static_cast<double>(below(random, 1000));
+    case 3:
+      return std::bit_cast<double>(random());
+    default:
+      return 1.0 / (1.0 + static_cast<double>(below(random, 1000)));
   }
 }
 
@@ -42,8 +46,8 @@ double random_double(Random& random) {
 Graph random_graph(Random& random) {
   Graph graph(format("g{}", below(random, 100)));
   std::vector<ValueId> activations;
-  activations.push_back(graph.add_leaf("input", {DType::kF32, {Dim::of('T'), 8}},
-                                       {{"name", random_string(random)}}));
+  activations.push_back(
+      graph.add_leaf("input", {DType::kF32, {Dim::of('T'), 8}}, {{"name", random_string(random)}}));
   const ValueId w =
       graph.add_leaf("weight", {DType::kBF16, {8}}, {{"name", random_string(random)}});
   const auto any = [&] { return activations[below(random, std::ssize(activations))]; };
@@ -55,7 +59,9 @@ Graph random_graph(Random& random) {
         graph.add_leaf("constant", {DType::kF32, {std::ssize(values)}}, {{"values", values}});
         break;
       }
-      case 1: activations.push_back(graph.add("add", {any(), any()})[0]); break;
+      case 1:
+        activations.push_back(graph.add("add", {any(), any()})[0]);
+        break;
       case 2:
         activations.push_back(graph.add("scale", {any()}, {{"factor", random_double(random)}})[0]);
         break;
@@ -63,12 +69,14 @@ Graph random_graph(Random& random) {
         for (ValueId y : graph.add("add_rms_norm", {any(), any(), w}, {{"eps", 1e-5}}))
           activations.push_back(y);
         break;
-      case 4: activations.push_back(graph.add("layer_norm", {any(), w}, {{"eps", 0.5}})[0]); break;
-      default: graph.add("reshape", {w}, {{"shape", std::vector<int64_t>{2, 2, 2}}});
+      case 4:
+        activations.push_back(graph.add("layer_norm", {any(), w}, {{"eps", 0.5}})[0]);
+        break;
+      default:
+        graph.add("reshape", {w}, {{"shape", std::vector<int64_t>{2, 2, 2}}});
     }
   }
-  for (int64_t n = below(random, 3); n > 0; --n)
-    graph.set_output(format("out{}", n), any());
+  for (int64_t n = below(random, 3); n > 0; --n) graph.set_output(format("out{}", n), any());
   return graph;
 }
 

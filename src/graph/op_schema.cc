@@ -13,9 +13,9 @@ namespace {
 using Types = std::vector<const ValueType*>;
 using enum AttributeKind;
 
-constexpr std::array<std::string_view, 6> kKindNames = {
-    "true or false", "an integer", "a number", "a string", "a list of integers",
-    "a list of numbers"};
+constexpr std::array<std::string_view, 6> kKindNames = {"true or false",      "an integer",
+                                                        "a number",           "a string",
+                                                        "a list of integers", "a list of numbers"};
 
 template <class... Args>
 [[noreturn]] void misuse(fmt::format_string<Args...> text, Args&&... args) {
@@ -338,11 +338,21 @@ std::vector<OpSchema> make_schemas() {
       in_place({"layer_norm", 2, 3, {eps}, norm("layer_norm", false)}),
       in_place({"add_rms_norm", 3, 3, {eps}, norm("add_rms_norm", true)}),
       in_place({"add_layer_norm", 3, 4, {eps}, norm("add_layer_norm", true)}),
-      in_place({"rope", 3, 3, {{"head_dim", kInt}, {"interleaved", kBool}, {"scale", kDouble}},
+      in_place({"rope",
+                3,
+                3,
+                {{"head_dim", kInt}, {"interleaved", kBool}, {"scale", kDouble}},
                 infer_rope}),
-      {"attention", 3, 4,
-       {{"heads", kInt}, {"kv_heads", kInt}, {"head_dim", kInt}, {"scale", kDouble},
-        {"window", kInt}, {"softcap", kDouble}, {"layer", kInt}},
+      {"attention",
+       3,
+       4,
+       {{"heads", kInt},
+        {"kv_heads", kInt},
+        {"head_dim", kInt},
+        {"scale", kDouble},
+        {"window", kInt},
+        {"softcap", kDouble},
+        {"layer", kInt}},
        infer_attention},
       in_place({"activation", 1, 1, {kind}, infer_activation}),
       {"gated_activation", 1, 1, {kind}, infer_gated_activation},

@@ -39,8 +39,9 @@ const Attributes kSilu = {{"kind", std::string("silu")}};
 const Attributes kRope = {{"head_dim", int64_t{64}}, {"interleaved", false}, {"scale", 1.0}};
 
 Attributes attention_attributes(int64_t heads, int64_t kv_heads) {
-  return {{"heads", heads}, {"kv_heads", kv_heads}, {"head_dim", int64_t{64}}, {"scale", 0.125},
-          {"window", int64_t{0}}, {"softcap", 0.0}, {"layer", int64_t{0}}};
+  return {{"heads", heads},     {"kv_heads", kv_heads}, {"head_dim", int64_t{64}},
+          {"scale", 0.125},     {"window", int64_t{0}}, {"softcap", 0.0},
+          {"layer", int64_t{0}}};
 }
 
 Attributes dtype(const std::string& name) { return {{"dtype", name}}; }
@@ -65,9 +66,9 @@ TEST(OpSchema, InfersActivations) {
   EXPECT_EQ(infer("add_layer_norm", {"f32[T, 64]", "f32[T, 64]", "f32[64]", "f32[64]"}, kEps),
             "f32[T, 64] f32[T, 64]");
   EXPECT_EQ(infer("rope", {"f32[T, 128]", "i32[T]", "f32[8]"}, kRope), "f32[T, 128]");
-  EXPECT_EQ(infer("attention", {"f32[T, 256]", "f32[T, 128]", "f32[T, 128]"},
-                  attention_attributes(4, 2)),
-            "f32[T, 256]");
+  EXPECT_EQ(
+      infer("attention", {"f32[T, 256]", "f32[T, 128]", "f32[T, 128]"}, attention_attributes(4, 2)),
+      "f32[T, 256]");
   EXPECT_EQ(infer("attention", {"f32[T, 128]", "f32[T, 128]", "f32[T, 128]", "f32[2]"},
                   attention_attributes(2, 2)),
             "f32[T, 128]");
@@ -109,15 +110,15 @@ TEST(OpSchema, NamesTheWrongDimension) {
             "[rope] x.H*head_dim must be a multiple of head_dim 64, got 100");
   EXPECT_EQ(error("rope", {"f32[T, 64]", "i32[T]", "f32[33]"}, kRope),
             "[rope] inv_freq.P must be at most head_dim / 2 = 32, got 33");
-  EXPECT_EQ(error("attention", {"f32[T, 256]", "f32[T, 64]", "f32[T, 128]"},
-                  attention_attributes(4, 2)),
-            "[attention] k.kv_heads*head_dim must be 128, got 64");
+  EXPECT_EQ(
+      error("attention", {"f32[T, 256]", "f32[T, 64]", "f32[T, 128]"}, attention_attributes(4, 2)),
+      "[attention] k.kv_heads*head_dim must be 128, got 64");
   EXPECT_EQ(error("attention", {"f32[T, 64]", "f32[T, 64]", "f32[T, 64]", "f32[2]"},
                   attention_attributes(1, 1)),
             "[attention] slopes.heads must be 1, got 2");
-  EXPECT_EQ(error("attention", {"f32[T, 192]", "f32[T, 128]", "f32[T, 128]"},
-                  attention_attributes(3, 2)),
-            "[attention] heads must be a multiple of kv_heads 2, got 3");
+  EXPECT_EQ(
+      error("attention", {"f32[T, 192]", "f32[T, 128]", "f32[T, 128]"}, attention_attributes(3, 2)),
+      "[attention] heads must be a multiple of kv_heads 2, got 3");
   EXPECT_EQ(error("add", {"f32[T, 64]", "f32[R, 64]"}), "[add] b.T must be T, got R");
   EXPECT_EQ(error("gated_activation", {"f32[T, 3]"}, kSilu),
             "[gated_activation] x.2F must be even, got 3");

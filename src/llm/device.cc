@@ -18,8 +18,8 @@ std::unique_ptr<Backend> open_device(const LoadOptions& options) {
   if (name == "cuda" || name.starts_with("cuda:"))
     throw_error(ErrorCode::kUnsupported,
                 "[device] this build has no CUDA backend; use --device cpu, got '{}'", name);
-  throw_error(ErrorCode::kInvalidArgument, "[device] device must be cpu, cuda, cuda:N or auto, got '{}'",
-              name);
+  throw_error(ErrorCode::kInvalidArgument,
+              "[device] device must be cpu, cuda, cuda:N or auto, got '{}'", name);
 }
 
 }  // namespace brayton

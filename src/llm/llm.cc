@@ -66,8 +66,7 @@ LLM::LLM(const std::string& model, const LoadOptions& options) : state_(std::mak
   const auto progress = [&](int64_t done, int64_t total) {
     if (options.progress) options.progress("load weights", done, total);
   };
-  s.program =
-      Program::load(s.engine, *s.backend, program_options(options, *s.engine), progress);
+  s.program = Program::load(s.engine, *s.backend, program_options(options, *s.engine), progress);
   s.tokenizer = tokenizer.get();
   const EngineText& text = s.engine->text;
   if (!text.chat_template.empty())
@@ -154,8 +153,7 @@ Completion LLM::State::generate(const std::vector<int32_t>& prompt, const Sampli
   }
   if (cancelled || stops.found()) executor->cancel(id);
   const RequestResult result = queue->wait_for_result();
-  if (result.finish_reason == FinishReason::kError)
-    throw Error(ErrorCode::kInternal, result.error);
+  if (result.finish_reason == FinishReason::kError) throw Error(ErrorCode::kInternal, result.error);
   completion.finish_reason = stops.found() ? FinishReason::kStop
                              : cancelled   ? FinishReason::kCancelled
                                            : result.finish_reason;
@@ -172,8 +170,7 @@ Completion LLM::State::generate(const std::vector<int32_t>& prompt, const Sampli
     completion.ttft_ms = milliseconds(*first - start);
     const double decode_ms = milliseconds(queue->last_token_time() - *first);
     if (decode_ms > 0)
-      completion.decode_tok_s =
-          (static_cast<double>(result.tokens.size()) - 1) * 1e3 / decode_ms;
+      completion.decode_tok_s = (static_cast<double>(result.tokens.size()) - 1) * 1e3 / decode_ms;
   }
   return completion;
 }
@@ -201,8 +198,7 @@ Score LLM::score(const std::vector<int32_t>& ids) {
   const RequestId id = state_->executor->enqueue(
       {.prompt = ids, .sampling = params, .prompt_logprobs = true, .return_logits = true});
   RequestResult result = state_->executor->await(id);
-  if (result.finish_reason == FinishReason::kError)
-    throw Error(ErrorCode::kInternal, result.error);
+  if (result.finish_reason == FinishReason::kError) throw Error(ErrorCode::kInternal, result.error);
   for (float& logprob : result.prompt_logprobs) logprob = -logprob;
   return {std::move(result.prompt_logprobs), std::move(result.logits)};
 }

@@ -1,8 +1,8 @@
 // LoadOptions -> the options of the layers below.
 #pragma once
 
-#include "builder/builder.h"
 #include "brayton/llm.h"
+#include "builder/builder.h"
 #include "program/program.h"
 
 namespace brayton {

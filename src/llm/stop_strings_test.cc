@@ -58,7 +58,8 @@ TEST(StopStrings, EqualsAPlainSearchForRandomTexts) {
     for (const std::string& piece : pieces) {
       seen += piece.size();
       size_t first = std::string::npos;
-      for (const std::string& stop : stops) first = std::min(first, text.substr(0, seen).find(stop));
+      for (const std::string& stop : stops)
+        first = std::min(first, text.substr(0, seen).find(stop));
       if (first != std::string::npos) {
         expected = text.substr(0, first);
         break;

@@ -35,8 +35,7 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 
 const Family* find_by_name(const std::string& name) {
   for (const Family& family : families())
-    if (std::ranges::find(family.architectures, name) != family.architectures.end())
-      return &family;
+    if (std::ranges::find(family.architectures, name) != family.architectures.end()) return &family;
   return nullptr;
 }
 

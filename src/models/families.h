@@ -11,7 +11,7 @@ namespace brayton {
 
 // What the rest of the system needs to know of a model beside its graph.
 struct ModelInfo {
-  std::string family;        // "llama"
+  std::string family;  // "llama"
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t layers = 0;

@@ -73,8 +73,7 @@ TEST(GgufConfig, UnknownArchitecturesAndShapesAreRefused) {
   EXPECT_EQ(error(R"({"general.architecture": "llama5"})"),
             "[x] general.architecture must be of one of the families llama, mistral, gpt2, "
             "gpt_neox, bloom; got 'llama5', the nearest known name is 'llama'");
-  EXPECT_EQ(error(R"({"llama.expert_count": 8})"),
-            "[x] 'llama.expert_count' must be 0, got 8");
+  EXPECT_EQ(error(R"({"llama.expert_count": 8})"), "[x] 'llama.expert_count' must be 0, got 8");
   EXPECT_EQ(error(R"({"llama.attention.key_length": 64, "llama.attention.value_length": 32})"),
             "[x] 'llama.attention.value_length' must be 64 as llama.attention.key_length is, "
             "got 32");

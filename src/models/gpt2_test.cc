@@ -90,8 +90,7 @@ TEST(Gpt2, GgufStoresWeightsTransposed) {
   EXPECT_EQ(tensors.at("transformer.h.0.mlp.c_fc.weight").shape, Shape({64, 16}));
   auto untied = tensors;
   untied["lm_head.weight"] = {DType::kF32, {32, 16}};
-  EXPECT_TRUE(
-      tensors_of(build_model(config, lookup_in(untied)).graph).contains("lm_head.weight"));
+  EXPECT_TRUE(tensors_of(build_model(config, lookup_in(untied)).graph).contains("lm_head.weight"));
 }
 
 TEST(Gpt2, ScoresMayBeScaledByLayerOrNotAtAll) {
@@ -118,8 +117,8 @@ TEST(Gpt2, OtherNamesOfTheSameFields) {
 }
 
 TEST(Gpt2, BlockWeightsThatNeedATransposeAreNamed) {
-  auto tensors = tensors_of(
-      build_model(config_of(kConfig, R"({"n_embd": 32, "n_head": 4})")).graph);
+  auto tensors =
+      tensors_of(build_model(config_of(kConfig, R"({"n_embd": 32, "n_head": 4})")).graph);
   tensors["transformer.h.0.attn.c_attn.weight"].dtype = DType::kQ4_1;
   const std::string error = error_of([&] {
     build_model(config_of(kConfig, R"({"n_embd": 32, "n_head": 4})"), lookup_in(tensors));

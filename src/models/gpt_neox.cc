@@ -62,8 +62,7 @@ Value mlp(GraphBuilder& g, const GptNeoxConfig& c, const Scope& w, Value x) {
 Value layer(GraphBuilder& g, const GptNeoxConfig& c, const Scope& w, Value x) {
   const Value a = layer_norm(g, w / "input_layernorm", x, c.eps);
   const Value y = x + attention(g, c, w / "attention", a);
-  const Value b =
-      layer_norm(g, w / "post_attention_layernorm", c.parallel_residual ? x : y, c.eps);
+  const Value b = layer_norm(g, w / "post_attention_layernorm", c.parallel_residual ? x : y, c.eps);
   return y + mlp(g, c, w / "mlp", b);
 }
 

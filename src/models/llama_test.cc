@@ -84,8 +84,7 @@ TEST(Llama, HeadDimMayBeGiven) {
 }
 
 TEST(Llama, HeadCountsDefaultToMultiHead) {
-  const ModelDefinition model =
-      build_model(config_of(kConfig, R"({"num_key_value_heads": null})"));
+  const ModelDefinition model = build_model(config_of(kConfig, R"({"num_key_value_heads": null})"));
   EXPECT_EQ(model.info.kv_heads, 4);
 }
 

@@ -27,12 +27,15 @@ constexpr std::pair<ActivationKind, std::string_view> kNames[] = {
 
 double activate(ActivationKind kind, double x) {
   switch (kind) {
-    case ActivationKind::kSilu: return x / (1.0 + std::exp(-x));
-    case ActivationKind::kGelu: return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
+    case ActivationKind::kSilu:
+      return x / (1.0 + std::exp(-x));
+    case ActivationKind::kGelu:
+      return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
     case ActivationKind::kGeluTanh:
       return 0.5 * x *
              (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-    case ActivationKind::kRelu: return x > 0.0 ? x : 0.0;
+    case ActivationKind::kRelu:
+      return x > 0.0 ? x : 0.0;
   }
   return x;
 }
@@ -66,8 +69,7 @@ void reference(const ActivationArgs& args) {
   check(args);
   for (int64_t t = 0; t < args.x.dim(0); ++t)
     for (int64_t i = 0; i < args.x.dim(1); ++i)
-      store_float(args.y, t, i,
-                  static_cast<float>(activate(args.kind, load_float(args.x, t, i))));
+      store_float(args.y, t, i, static_cast<float>(activate(args.kind, load_float(args.x, t, i))));
 }
 
 void check(const GatedActivationArgs& args) {

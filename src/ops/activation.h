@@ -14,7 +14,7 @@ enum class ActivationKind {
   kRelu,
 };
 
-std::string_view activation_name(ActivationKind kind);   // "silu", "gelu", "gelu_tanh", "relu"
+std::string_view activation_name(ActivationKind kind);       // "silu", "gelu", "gelu_tanh", "relu"
 ActivationKind activation_from_name(std::string_view name);  // also HF's: "gelu_new", "swish", ...
 
 struct ActivationArgs {

@@ -22,7 +22,7 @@ struct AttentionArgs {
   TensorView slopes;         // [heads] f32 ALiBi slopes, or empty
   TensorView y;              // [T, heads, head_dim]
   float scale = 1.0f;
-  int64_t window = 0;        // 0: all; W: a token sees itself and the W - 1 before it
+  int64_t window = 0;  // 0: all; W: a token sees itself and the W - 1 before it
   float softcap = 0.0f;
 };
 

@@ -7,9 +7,9 @@
 namespace brayton {
 namespace {
 
-constexpr std::array<std::string_view, 6> kKinds = {
-    "true or false", "an integer", "a number", "a string", "a list of integers",
-    "a list of numbers"};
+constexpr std::array<std::string_view, 6> kKinds = {"true or false",      "an integer",
+                                                    "a number",           "a string",
+                                                    "a list of integers", "a list of numbers"};
 
 const Attribute& need(const std::map<std::string, Attribute>& map, const std::string& name) {
   const auto it = map.find(name);

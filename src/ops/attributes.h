@@ -10,8 +10,8 @@
 
 namespace brayton {
 
-using Attribute = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>,
-                               std::vector<double>>;
+using Attribute =
+    std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
 
 class Attributes {
  public:

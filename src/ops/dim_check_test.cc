@@ -24,9 +24,7 @@ TEST(DimCheck, BindsNamesMultiplesAndSums) {
 TEST(DimCheck, NamesTheDimensionThatDiffers) {
   const Tensor x(DType::kF32, {3, 4096});
   const Tensor w(DType::kF32, {4095});
-  EXPECT_EQ(error_of([&] {
-              DimCheck("rms_norm").dims(x, "x", {"T", "D"}).dims(w, "w", {"D"});
-            }),
+  EXPECT_EQ(error_of([&] { DimCheck("rms_norm").dims(x, "x", {"T", "D"}).dims(w, "w", {"D"}); }),
             "[rms_norm] w.D must be 4096, got 4095");
   EXPECT_EQ(error_of([&] { DimCheck("op").dims(x, "x", {"T", "D"}).dims(w, "w", {"T+1"}); }),
             "[op] w.T+1 must be 4, got 4095");

@@ -23,8 +23,8 @@ void reference(const BinaryArgs& args) {
   for (int64_t t = 0; t < args.a.dim(0); ++t)
     for (int64_t i = 0; i < args.a.dim(1); ++i) {
       const float a = load_float(args.a, t, i);
-      const float b = args.b.rank() == 1 ? load_float(args.b.dtype, args.b.data, i)
-                                         : load_float(args.b, t, i);
+      const float b =
+          args.b.rank() == 1 ? load_float(args.b.dtype, args.b.data, i) : load_float(args.b, t, i);
       store_float(args.y, t, i, args.kind == BinaryKind::kAdd ? a + b : a * b);
     }
 }

@@ -18,10 +18,8 @@ void check(const LayerNormArgs& args) {
       .dims(args.y, "y", {"T", "D"})
       .dtype(args.w, "w", DType::kF32)
       .dtype_if(args.b, "b", DType::kF32)
-      .activations({{&args.x, "x"},
-                    {&args.residual, "residual"},
-                    {&args.sum, "sum"},
-                    {&args.y, "y"}})
+      .activations(
+          {{&args.x, "x"}, {&args.residual, "residual"}, {&args.sum, "sum"}, {&args.y, "y"}})
       .needs(args.sum, "sum", args.residual, "residual");
 }
 

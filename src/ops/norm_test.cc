@@ -52,8 +52,7 @@ TEST(RmsNorm, SaysWhatDoesNotFit) {
   const Tensor w(DType::kF32, {7});
   const Tensor y(DType::kF32, {2, 8});
   const RmsNormArgs misfit{.x = x, .residual = {}, .w = w, .sum = {}, .y = y};
-  EXPECT_EQ(error_of([&] { check(misfit); }),
-            "[rms_norm] w.D must be 8, got 7");
+  EXPECT_EQ(error_of([&] { check(misfit); }), "[rms_norm] w.D must be 8, got 7");
   const Tensor fits(DType::kF32, {8});
   EXPECT_EQ(
       error_of([&] { check(RmsNormArgs{.x = x, .residual = {}, .w = fits, .sum = x, .y = y}); }),
@@ -65,8 +64,7 @@ TEST(LayerNorm, HandComputed) {
   const Tensor w = Tensor::of({4}, {1, 2, 3, 4});
   const Tensor b = Tensor::of({4}, {10, 20, 30, 40});
   const Tensor y(DType::kF32, {1, 4});
-  reference(
-      LayerNormArgs{.x = x, .residual = {}, .w = w, .b = b, .sum = {}, .y = y, .eps = 4.0f});
+  reference(LayerNormArgs{.x = x, .residual = {}, .w = w, .b = b, .sum = {}, .y = y, .eps = 4.0f});
   expect_close(values(y), {9, 20 - 2.0f / 3, 31, 44}, {0, 1e-6});
 }
 

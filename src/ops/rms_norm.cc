@@ -16,10 +16,8 @@ void check(const RmsNormArgs& args) {
       .dims_if(args.sum, "sum", {"T", "D"})
       .dims(args.y, "y", {"T", "D"})
       .dtype(args.w, "w", DType::kF32)
-      .activations({{&args.x, "x"},
-                    {&args.residual, "residual"},
-                    {&args.sum, "sum"},
-                    {&args.y, "y"}})
+      .activations(
+          {{&args.x, "x"}, {&args.residual, "residual"}, {&args.sum, "sum"}, {&args.y, "y"}})
       .needs(args.sum, "sum", args.residual, "residual");
 }
 

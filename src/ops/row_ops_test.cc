@@ -62,8 +62,8 @@ TEST(Embedding, RowsOfAnyType) {
     const Tensor ids = Tensor::of_i32({2, 0, 2});
     const Tensor y(DType::kF32, {3, 4}, 3);
     reference(EmbeddingArgs{.ids = ids, .table = table, .y = y});
-    EXPECT_EQ(values(y), (std::vector<float>{2, 2.25, 2.5, 2.75, 0, .25, .5, .75, 2, 2.25, 2.5,
-                                             2.75}));
+    EXPECT_EQ(values(y),
+              (std::vector<float>{2, 2.25, 2.5, 2.75, 0, .25, .5, .75, 2, 2.25, 2.5, 2.75}));
   }
 }
 
@@ -105,8 +105,7 @@ TEST(Binary, AddsAndMultipliesTensorsAndRows) {
   EXPECT_EQ(values(a), (std::vector<float>{2, 4, 6, 8}));
   const Tensor tall(DType::kF32, {3, 2});
   const BinaryArgs misfit{.a = a, .b = tall, .y = y, .kind = BinaryKind::kMul};
-  EXPECT_EQ(error_of([&] { check(misfit); }),
-            "[mul] b.T must be 2, got 3");
+  EXPECT_EQ(error_of([&] { check(misfit); }), "[mul] b.T must be 2, got 3");
 }
 
 TEST(Scale, MultipliesByTheFactor) {
@@ -114,8 +113,7 @@ TEST(Scale, MultipliesByTheFactor) {
   reference(ScaleArgs{.a = a, .y = a, .factor = -0.5f});
   EXPECT_EQ(values(a), (std::vector<float>{-0.5f, 1, -1.5f}));
   const Tensor wide(DType::kF32, {1, 4});
-  EXPECT_EQ(error_of([&] { check(ScaleArgs{.a = a, .y = wide}); }),
-            "[scale] y.D must be 3, got 4");
+  EXPECT_EQ(error_of([&] { check(ScaleArgs{.a = a, .y = wide}); }), "[scale] y.D must be 3, got 4");
 }
 
 }  // namespace

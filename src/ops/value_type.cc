@@ -26,10 +26,14 @@ Dim parse_dim(std::string_view text, const std::string& whole) {
 
 int64_t StepSizes::of(const Dim& dim) const {
   switch (dim.symbol) {
-    case '\0': return dim.size;
-    case 'T': return tokens;
-    case 'R': return rows;
-    case 'S': return sequences;
+    case '\0':
+      return dim.size;
+    case 'T':
+      return tokens;
+    case 'R':
+      return rows;
+    case 'S':
+      return sequences;
   }
   throw_error(ErrorCode::kInternal, "[type] no run-time dimension is called '{}'", dim.symbol);
 }

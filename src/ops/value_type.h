@@ -13,7 +13,7 @@ namespace brayton {
 //   T  packed tokens of the step        R  rows of which logits are wanted
 //   S  sequences of the step
 struct Dim {
-  int64_t size = 0;    // when symbol == 0
+  int64_t size = 0;  // when symbol == 0
   char symbol = '\0';
 
   Dim() = default;
@@ -41,10 +41,10 @@ struct ValueType {
   std::vector<Dim> dims;
 
   int rank() const { return static_cast<int>(dims.size()); }
-  bool is_constant() const;                // no run-time dimension
+  bool is_constant() const;  // no run-time dimension
   Shape shape(const StepSizes& sizes) const;
-  Shape shape() const;                     // constant types only
-  std::string str() const;                 // "bf16[T, 4096]"
+  Shape shape() const;      // constant types only
+  std::string str() const;  // "bf16[T, 4096]"
   friend bool operator==(const ValueType&, const ValueType&) = default;
 };
 

@@ -33,8 +33,8 @@ TEST(ValueType, ErrorsSayWhatIsWrong) {
   EXPECT_EQ(error("f32"), "[type] a type must read like 'bf16[T, 4096]', got 'f32'");
   EXPECT_EQ(error(""), "[type] a type must read like 'bf16[T, 4096]', got ''");
   EXPECT_EQ(error("f31[2]"), "[type] no element type is called 'f31', in 'f31[2]'");
-  for (const char* dim : {"Q", "-1", "1.5", "", " ", "2 ", "0x10", "1099511627777",
-                          "99999999999999999999"}) {
+  for (const char* dim :
+       {"Q", "-1", "1.5", "", " ", "2 ", "0x10", "1099511627777", "99999999999999999999"}) {
     const std::string text = "f32[1, " + std::string(dim) + "]";
     EXPECT_NE(error(text).find("must be T, R, S or an integer in [0, 1099511627776], got"),
               std::string::npos)

@@ -11,9 +11,7 @@ class Operands {
   Operands(const BindContext& context, const Instruction& instruction)
       : context_(context), instruction_(instruction) {}
 
-  bool has(size_t i) const {
-    return i < instruction_.inputs.size() && instruction_.inputs[i] >= 0;
-  }
+  bool has(size_t i) const { return i < instruction_.inputs.size() && instruction_.inputs[i] >= 0; }
   Slot in(size_t i) const { return slot(input(i)); }
   Slot out(size_t i) const {
     if (i >= instruction_.outputs.size()) fail(i, "an output");
@@ -86,9 +84,9 @@ Launch bind_embedding(const BindContext& c, const Instruction&, const Operands& 
 
 Launch bind_linear(const BindContext& c, const Instruction&, const Operands& o) {
   const Shape shape = o.type(1).shape();
-  return [kernel = c.kernels.linear, x = o.in(0), w = TensorView(static_cast<void*>(nullptr), o.type(1).dtype, shape),
-          packed = o.packed(1), bias = o.vector(2),
-          y = o.out(0)](Stream& stream, const StepSizes& sizes) {
+  return [kernel = c.kernels.linear, x = o.in(0),
+          w = TensorView(static_cast<void*>(nullptr), o.type(1).dtype, shape), packed = o.packed(1),
+          bias = o.vector(2), y = o.out(0)](Stream& stream, const StepSizes& sizes) {
     kernel(stream, {x.at(sizes), w, bias, y.at(sizes), packed});
   };
 }
@@ -152,9 +150,9 @@ Launch bind_attention(const BindContext& c, const Instruction& i, const Operands
   args.window = a.get_int("window");
   args.softcap = static_cast<float>(a.get_double("softcap"));
   return [kernel = c.kernels.attention, q = split_heads(o.in(0), heads, head_dim),
-          k = split_heads(o.in(1), kv_heads, head_dim), v = split_heads(o.in(2), kv_heads, head_dim),
-          y = split_heads(o.out(0), heads, head_dim), arrays = &c.arrays,
-          args](Stream& stream, const StepSizes& sizes) mutable {
+          k = split_heads(o.in(1), kv_heads, head_dim),
+          v = split_heads(o.in(2), kv_heads, head_dim), y = split_heads(o.out(0), heads, head_dim),
+          arrays = &c.arrays, args](Stream& stream, const StepSizes& sizes) mutable {
     args.q = q.at(sizes);
     args.k = k.at(sizes);
     args.v = v.at(sizes);

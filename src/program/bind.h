@@ -23,8 +23,8 @@ struct Slot {
 
 // The step's inputs on the device, at full capacity.
 struct StepArrays {
-  TensorView token_ids, positions, logit_rows;         // [max_tokens], [max_tokens], [max_rows] i32
-  TensorView query_offsets, kv_lengths, block_table;   // [S + 1], [S], [S, max_blocks] i32
+  TensorView token_ids, positions, logit_rows;        // [max_tokens], [max_tokens], [max_rows] i32
+  TensorView query_offsets, kv_lengths, block_table;  // [S + 1], [S], [S, max_blocks] i32
 };
 
 struct BindContext {

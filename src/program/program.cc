@@ -26,8 +26,8 @@ int64_t kv_block_bytes(const Plan& plan, int64_t block_size) {
 // The cache's blocks: as asked, or what the batch needs within the default budget.
 int64_t choose_kv_blocks(const Engine& engine, const ProgramOptions& options) {
   if (options.kv_blocks > 0) return options.kv_blocks;
-  const int64_t of_all_layers =
-      std::max<int64_t>(1, engine.plan.attentions * kv_block_bytes(engine.plan, options.kv_block_size));
+  const int64_t of_all_layers = std::max<int64_t>(
+      1, engine.plan.attentions * kv_block_bytes(engine.plan, options.kv_block_size));
   const int64_t per_sequence =
       ceil_div(std::max<int64_t>(1, engine.model.max_positions), options.kv_block_size);
   int64_t blocks = options.kv_bytes / of_all_layers;
@@ -143,8 +143,8 @@ void LoadedProgram::bind_steps() {
   const Plan& plan = engine_->plan;
   const ProgramOptions& o = options_;
   // The largest block table a step can need: every block of the cache, once a sequence.
-  const int64_t ints = 2 * o.max_tokens + o.max_logit_rows + 2 * o.max_sequences + 1 +
-                       o.max_sequences * o.kv_blocks;
+  const int64_t ints =
+      2 * o.max_tokens + o.max_logit_rows + 2 * o.max_sequences + 1 + o.max_sequences * o.kv_blocks;
   inputs_ = backend_.allocate(ints * sizeof(int32_t));
   // Fixed places, so that launches may be captured; send() fills them.
   int64_t used = 0;
@@ -172,8 +172,7 @@ void LoadedProgram::bind_steps() {
                   value.name, value.type.str());
     slots_[id] = {it->second, value.type.dims[0].symbol};
   }
-  const BindContext context{plan,    backend_.kernels(), weights_,
-                            arrays_, slots_,             cache_views_};
+  const BindContext context{plan, backend_.kernels(), weights_, arrays_, slots_, cache_views_};
   for (const Instruction& instruction : plan.steps) {
     launches_.push_back(bind(context, instruction));
     times_.push_back({instruction.op, 0});
@@ -266,9 +265,9 @@ MemoryPlan Program::plan_memory(const Engine& engine, const Backend& backend,
                                 const ProgramOptions& options) {
   check_options(options);
   const Plan& plan = engine.plan;
-  const ArenaLayout layout =
-      lay_out_arena(plan, largest_step(options),
-                    [&](DType nominal) { return backend.activation_dtype(nominal); });
+  const ArenaLayout layout = lay_out_arena(plan, largest_step(options), [&](DType nominal) {
+    return backend.activation_dtype(nominal);
+  });
   MemoryPlan memory;
   memory.weights = Weights::planned_bytes(engine, backend);
   memory.kv = plan.attentions * choose_kv_blocks(engine, options) *

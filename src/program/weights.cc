@@ -27,10 +27,12 @@ class HostConstants {
   TensorView evaluate(PlanValueId id, std::vector<TensorView>& sources) {
     const PlanValue& value = engine_.plan.values.at(id);
     switch (value.kind) {
-      case PlanValue::Kind::kWeight: return find(value, sources);
+      case PlanValue::Kind::kWeight:
+        return find(value, sources);
       case PlanValue::Kind::kConstant:
         return {value.numbers.data(), DType::kF32, value.type.shape()};
-      default: break;
+      default:
+        break;
     }
     const auto producer = producers_.find(id);
     if (producer == producers_.end())
@@ -93,8 +95,9 @@ std::map<PlanValueId, WeightUse> weight_uses(const Plan& plan) {
       } else if (plan.values[id].type.rank() == 1 && i >= 1) {
         uses[id].as_vector = true;
       } else {
-        throw_error(ErrorCode::kInvalidModel, "[plan] op '{}' must not read constant {} as input {}",
-                    step.op, plan.values[id].type.str(), i);
+        throw_error(ErrorCode::kInvalidModel,
+                    "[plan] op '{}' must not read constant {} as input {}", step.op,
+                    plan.values[id].type.str(), i);
       }
     }
   }

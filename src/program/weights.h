@@ -13,7 +13,7 @@ namespace brayton {
 
 // How the steps of a plan read a constant.
 struct WeightUse {
-  std::string tactic;    // of the linear that reads it as a matrix; empty: none does
+  std::string tactic;      // of the linear that reads it as a matrix; empty: none does
   bool as_table = false;   // raw rows: embedding
   bool as_vector = false;  // float32: norms, biases, slopes, frequencies
 };

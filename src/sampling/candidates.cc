@@ -40,8 +40,7 @@ void Candidates::filter(const WeightedRow& row, const SamplingParams& params,
   }
   const bool all_of_top_p = params.typical_p == 1.0 && !top_k;
   if (top_k) keep_top_k(row, params.top_k);
-  if (params.top_p < 1.0)
-    keep_top_p(params.top_p * (all_of_top_p ? row.total : total_weight()));
+  if (params.top_p < 1.0) keep_top_p(params.top_p * (all_of_top_p ? row.total : total_weight()));
   if (params.min_p > 0.0) keep_min_p(params.min_p);
   total_ = total_weight();
 }

@@ -55,9 +55,8 @@ void LogitRules::apply(float* logits) const {
 void LogitRules::forbid_bad_words(float* logits) const {
   for (const auto& word : params_.bad_words) {
     const size_t before = word.size() - 1;
-    if (before <= recent_.size() &&
-        std::equal(word.begin(), word.end() - 1,
-                   recent_.end() - static_cast<std::ptrdiff_t>(before)))
+    if (before <= recent_.size() && std::equal(word.begin(), word.end() - 1,
+                                               recent_.end() - static_cast<std::ptrdiff_t>(before)))
       logits[word.back()] = kForbidden;
   }
 }
@@ -75,9 +74,9 @@ void LogitRules::penalise(float* logits) const {
 void LogitRules::record(int32_t token) {
   ++generated_;
   if (penalties_) {
-    const auto at = std::lower_bound(
-        counts_.begin(), counts_.end(), token,
-        [](const TokenCount& seen, int32_t value) { return seen.token < value; });
+    const auto at =
+        std::lower_bound(counts_.begin(), counts_.end(), token,
+                         [](const TokenCount& seen, int32_t value) { return seen.token < value; });
     if (at != counts_.end() && at->token == token) {
       ++at->generated;
     } else {

@@ -54,9 +54,8 @@ PrefixCut PrefixSelector::select(std::span<const uint32_t> keys, const WeightOf&
       }
       members_.resize(count);
     } else {
-      std::erase_if(members_, [&](int32_t i) {
-        return ((keys[i] >> digit.shift) & mask) != found;
-      });
+      std::erase_if(members_,
+                    [&](int32_t i) { return ((keys[i] >> digit.shift) & mask) != found; });
     }
   }
   return cut;
@@ -64,13 +63,11 @@ PrefixCut PrefixSelector::select(std::span<const uint32_t> keys, const WeightOf&
 
 PrefixCut PrefixSelector::by_weight(std::span<const uint32_t> keys, std::span<const float> weights,
                                     double target) {
-  return select(
-      keys, [&](size_t i) { return static_cast<double>(weights[i]); }, target);
+  return select(keys, [&](size_t i) { return static_cast<double>(weights[i]); }, target);
 }
 
 PrefixCut PrefixSelector::by_count(std::span<const uint32_t> keys, int64_t count) {
-  return select(
-      keys, [](size_t) { return 1.0; }, static_cast<double>(count));
+  return select(keys, [](size_t) { return 1.0; }, static_cast<double>(count));
 }
 
 }  // namespace brayton

@@ -118,8 +118,7 @@ void Sampler::State::sample_row(float* logits, Slot& slot, SampledToken& sampled
 
   const int32_t token = choose(logits, maximum, slot);
   sampled.output.token = token;
-  if (wants_logprobs)
-    sampled.output.logprob = static_cast<float>(model_logits[token] - log_total);
+  if (wants_logprobs) sampled.output.logprob = static_cast<float>(model_logits[token] - log_total);
   slot.rules.record(token);
 }
 
@@ -142,8 +141,7 @@ int32_t Sampler::State::draw(double uniform, double total) const {
   const double target = uniform * total;
   double sum = 0;
   int64_t block = 0;
-  while (block + 1 < static_cast<int64_t>(block_sums.size()) &&
-         sum + block_sums[block] <= target) {
+  while (block + 1 < static_cast<int64_t>(block_sums.size()) && sum + block_sums[block] <= target) {
     sum += block_sums[block];
     ++block;
   }
@@ -179,8 +177,7 @@ void Sampler::State::find_most_likely(const float* logits, int64_t count, double
   const auto end = most_likely.begin() + count;
   std::partial_sort(most_likely.begin(), end, most_likely.end(), better);
   out.assign(most_likely.begin(), end);
-  for (TokenLogprob& entry : out)
-    entry.logprob = static_cast<float>(entry.logprob - log_total);
+  for (TokenLogprob& entry : out) entry.logprob = static_cast<float>(entry.logprob - log_total);
 }
 
 }  // namespace brayton

@@ -45,7 +45,7 @@ class Sampler {
   void release(int64_t slot);
 
   struct Row {
-    int64_t row = 0;   // of the logits
+    int64_t row = 0;  // of the logits
     int64_t slot = 0;
   };
   // Draws one token a row, [R, V] f32 logits in host memory; the rows' logits are changed. The draw

@@ -122,10 +122,10 @@ TEST(Sampler, DrawsFollowTheFilteredSoftmax) {
 TEST(Sampler, RulesPenaltiesAndFiltersCompose) {
   SamplingParams params;
   params.temperature = 0.5;
-  params.repetition_penalty = 2.0;      // prompt: token 0, 8 -> 4
-  params.logit_bias = {{1, 3.0f}};      // 1 -> 4
-  params.bad_words = {{2}};             // the largest
-  params.min_p = 0.1;                   // leaves what is within T * ln(10) = 1.15 of the best
+  params.repetition_penalty = 2.0;  // prompt: token 0, 8 -> 4
+  params.logit_bias = {{1, 3.0f}};  // 1 -> 4
+  params.bad_words = {{2}};         // the largest
+  params.min_p = 0.1;               // leaves what is within T * ln(10) = 1.15 of the best
   params.seed = 1;
   const std::vector<float> logits = {8, 1, 30, 3.5f, 2.8f};
   std::vector<double> expected = softmax({4, 4, -1000, 3.5f, -1000}, 0.5);

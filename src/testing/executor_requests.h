@@ -17,7 +17,10 @@ namespace brayton {
 using Ids = std::vector<int32_t>;
 
 inline ProgramOptions default_options() {
-  return {.max_tokens = 64, .max_sequences = 8, .max_logit_rows = 16, .kv_block_size = 4,
+  return {.max_tokens = 64,
+          .max_sequences = 8,
+          .max_logit_rows = 16,
+          .kv_block_size = 4,
           .kv_blocks = 256};
 }
 
@@ -97,7 +100,7 @@ inline void expect_idle(const Executor& executor) {
 }
 
 inline std::string enqueue_error(Executor& executor, const Request& request,
-                          ErrorCode code = ErrorCode::kInvalidArgument) {
+                                 ErrorCode code = ErrorCode::kInvalidArgument) {
   try {
     executor.enqueue(request);
   } catch (const Error& e) {

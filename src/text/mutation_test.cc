@@ -101,8 +101,8 @@ void collect(Json& value, std::vector<Json*>& all) {
 // Still JSON: values exchanged for others of the file or for awkward ones.
 TEST(TextMutation, ValuesOfATokenizerJson) {
   static const Json kAwkward[] = {
-      nullptr,  true, 0,   -1,  4294967295u, 18446744073709551615u, 1e300,        "",
-      "\u2581", "(",  "[", "ab", "<s>",      Json::array(),         Json::object()};
+      nullptr,  true, 0,   -1,   4294967295u, 18446744073709551615u, 1e300,         "",
+      "\u2581", "(",  "[", "ab", "<s>",       Json::array(),         Json::object()};
   const int read = sweep(6, 6000, [](Mutator& mutator) {
     Json file = Json::parse(kTokenizerJson);
     for (uint64_t n = 1 + mutator.below(2); n > 0; --n) {
@@ -173,22 +173,53 @@ void damage(OwnedGgufVocab& owned, Mutator& random) {
       -1, 0, 5, 12, 1000, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()};
   const auto any_id = [&] { return kIds[random.below(std::size(kIds))]; };
   switch (random.below(16)) {
-    case 0: pick(owned.tokens) = ""; break;
-    case 1: pick(owned.tokens) = pick(owned.tokens); break;
-    case 2: pick(owned.tokens) += "\xC3"; break;
-    case 3: pick(owned.tokens).push_back('\0'); break;
-    case 4: owned.tokens.resize(random.below(owned.tokens.size()) + 1); break;
-    case 5: vocab.token_types.resize(random.below(20)); break;
-    case 6: if (!vocab.token_types.empty()) pick(vocab.token_types) = any_id(); break;
-    case 7: if (!vocab.scores.empty()) pick(vocab.scores) = 1e38f * 10; break;
-    case 8: vocab.scores.resize(random.below(20)); break;
-    case 9: if (!owned.merges.empty()) pick(owned.merges) = "no such"; break;
-    case 10: if (!owned.merges.empty()) pick(owned.merges) = "a "; break;
-    case 11: if (!owned.merges.empty()) pick(owned.merges) = pick(owned.merges); break;
-    case 12: vocab.bos = any_id(), vocab.add_bos = random.below(2); break;
-    case 13: vocab.eos = any_id(), vocab.add_eos = random.below(2); break;
-    case 14: vocab.unk = any_id(); break;
-    default: vocab.model = random.below(2) ? "llama" : "gpt2";
+    case 0:
+      pick(owned.tokens) = "";
+      break;
+    case 1:
+      pick(owned.tokens) = pick(owned.tokens);
+      break;
+    case 2:
+      pick(owned.tokens) += "\xC3";
+      break;
+    case 3:
+      pick(owned.tokens).push_back('\0');
+      break;
+    case 4:
+      owned.tokens.resize(random.below(owned.tokens.size()) + 1);
+      break;
+    case 5:
+      vocab.token_types.resize(random.below(20));
+      break;
+    case 6:
+      if (!vocab.token_types.empty()) pick(vocab.token_types) = any_id();
+      break;
+    case 7:
+      if (!vocab.scores.empty()) pick(vocab.scores) = 1e38f * 10;
+      break;
+    case 8:
+      vocab.scores.resize(random.below(20));
+      break;
+    case 9:
+      if (!owned.merges.empty()) pick(owned.merges) = "no such";
+      break;
+    case 10:
+      if (!owned.merges.empty()) pick(owned.merges) = "a ";
+      break;
+    case 11:
+      if (!owned.merges.empty()) pick(owned.merges) = pick(owned.merges);
+      break;
+    case 12:
+      vocab.bos = any_id(), vocab.add_bos = random.below(2);
+      break;
+    case 13:
+      vocab.eos = any_id(), vocab.add_eos = random.below(2);
+      break;
+    case 14:
+      vocab.unk = any_id();
+      break;
+    default:
+      vocab.model = random.below(2) ? "llama" : "gpt2";
   }
 }
 

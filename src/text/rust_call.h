@@ -34,10 +34,14 @@ class Buffer {
 inline void check(int32_t status, const Buffer& out, std::string_view where) {
   const auto code = [&] {
     switch (status) {
-      case kBraytonTextInvalidModel: return ErrorCode::kInvalidModel;
-      case kBraytonTextInvalidArgument: return ErrorCode::kInvalidArgument;
-      case kBraytonTextUnsupported: return ErrorCode::kUnsupported;
-      default: return ErrorCode::kInternal;
+      case kBraytonTextInvalidModel:
+        return ErrorCode::kInvalidModel;
+      case kBraytonTextInvalidArgument:
+        return ErrorCode::kInvalidArgument;
+      case kBraytonTextUnsupported:
+        return ErrorCode::kUnsupported;
+      default:
+        return ErrorCode::kInternal;
     }
   };
   if (status != kBraytonTextOk) throw_error(code(), "[{}] {}", where, out.view());

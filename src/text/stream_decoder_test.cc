@@ -119,8 +119,8 @@ TEST(StreamDecoder, OutlivesItsTokenizerAndRefusesUnknownIds) {
       FAIL() << id;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-      EXPECT_NE(std::string(error.what()).find("one of the vocabulary's [0, 8192), got " +
-                                               std::to_string(id)),
+      EXPECT_NE(std::string(error.what())
+                    .find("one of the vocabulary's [0, 8192), got " + std::to_string(id)),
                 std::string::npos)
           << error.what();
     }

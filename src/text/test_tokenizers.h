@@ -37,9 +37,7 @@ class Random {
 };
 
 inline void append_utf8(uint32_t c, std::string& text) {
-  const auto tail = [&](int shift) {
-    text += static_cast<char>(0x80 | ((c >> shift) & 0x3F));
-  };
+  const auto tail = [&](int shift) { text += static_cast<char>(0x80 | ((c >> shift) & 0x3F)); };
   if (c < 0x80) {
     text += static_cast<char>(c);
   } else if (c < 0x800) {
@@ -57,22 +55,21 @@ inline void append_utf8(uint32_t c, std::string& text) {
 // The same texts as random_texts() of the Python file.
 inline std::vector<std::string> random_texts(size_t count = 10'000) {
   static constexpr std::pair<uint32_t, uint32_t> kRanges[] = {
-      {0x61, 0x7A},     {0x61, 0x7A},     {0x20, 0x20},       {0x41, 0x5A},
-      {0x30, 0x39},     {0x21, 0x2F},     {0x3A, 0x40},       {0x5B, 0x60},
-      {0x7B, 0x7E},     {0x09, 0x0D},     {0x00, 0x1F},       {0xA0, 0xFF},
-      {0x100, 0x24F},   {0x300, 0x36F},   {0x370, 0x3FF},     {0x400, 0x4FF},
-      {0x5D0, 0x5EA},   {0x620, 0x6D5},   {0x905, 0x94D},     {0xE01, 0xE4E},
-      {0x1100, 0x11FF}, {0x1E00, 0x1FFE}, {0x2000, 0x206F},   {0x2070, 0x209C},
-      {0x2100, 0x214F}, {0x2581, 0x2581}, {0x3000, 0x303F},   {0x3040, 0x30FF},
-      {0x4E00, 0x9FFF}, {0xAC00, 0xD7A3}, {0xF900, 0xFAD9},   {0xFE00, 0xFE0F},
-      {0xFF01, 0xFFEE}, {0x1D400, 0x1D7FF}, {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF},
+      {0x61, 0x7A},       {0x61, 0x7A},       {0x20, 0x20},       {0x41, 0x5A},
+      {0x30, 0x39},       {0x21, 0x2F},       {0x3A, 0x40},       {0x5B, 0x60},
+      {0x7B, 0x7E},       {0x09, 0x0D},       {0x00, 0x1F},       {0xA0, 0xFF},
+      {0x100, 0x24F},     {0x300, 0x36F},     {0x370, 0x3FF},     {0x400, 0x4FF},
+      {0x5D0, 0x5EA},     {0x620, 0x6D5},     {0x905, 0x94D},     {0xE01, 0xE4E},
+      {0x1100, 0x11FF},   {0x1E00, 0x1FFE},   {0x2000, 0x206F},   {0x2070, 0x209C},
+      {0x2100, 0x214F},   {0x2581, 0x2581},   {0x3000, 0x303F},   {0x3040, 0x30FF},
+      {0x4E00, 0x9FFF},   {0xAC00, 0xD7A3},   {0xF900, 0xFAD9},   {0xFE00, 0xFE0F},
+      {0xFF01, 0xFFEE},   {0x1D400, 0x1D7FF}, {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF},
       {0x20000, 0x2A6DF}, {0x10000, 0x10FFFF}};
   static constexpr const char* kWords[] = {
-      "the",    " and",   "'s",     "don't",      "I'LL",          "\r\n",
-      "\n\n",   "   ",    "\t",     "    ",       "1234567",       "3.14",
-      "<|endoftext|>", "<s>", "</s>", "<unk>",    "<|im_start|>",  "<|im_end|>",
-      "[MASK]", "<0x41>", "\u200d", "\ufffd",     "e\u0301",       "...",
-      "http://", "\u017f", "##ing"};
+      "the",    " and",    "'s",           "don't",      "I'LL",   "\r\n",          "\n\n",
+      "   ",    "\t",      "    ",         "1234567",    "3.14",   "<|endoftext|>", "<s>",
+      "</s>",   "<unk>",   "<|im_start|>", "<|im_end|>", "[MASK]", "<0x41>",        "\u200d",
+      "\ufffd", "e\u0301", "...",          "http://",    "\u017f", "##ing"};
   Random random(2024);
   std::vector<std::string> texts(count);
   for (std::string& text : texts) {
@@ -176,7 +173,7 @@ inline Tokenizer load_test_tokenizer(const std::string& name) {
 }
 
 inline constexpr const char* kTestTokenizers[] = {
-    "gpt2", "opt",     "qwen2",   "gpt_neox",     "gpt_neox_gguf", "novel-2m",
-    "bert", "falcon",  "smollm2", "mistral",      "mistral_gguf",  "unigram"};
+    "gpt2", "opt",    "qwen2",   "gpt_neox", "gpt_neox_gguf", "novel-2m",
+    "bert", "falcon", "smollm2", "mistral",  "mistral_gguf",  "unigram"};
 
 }  // namespace brayton::testing

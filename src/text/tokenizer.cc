@@ -121,9 +121,9 @@ Tokenizer Tokenizer::deserialize(Kind kind, std::span<const std::byte> bytes,
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special,
                                        bool parse_special) const {
   rust::Buffer out;
-  rust::check(brayton_text_encode(state_->handle, rust::bytes(text), add_special, parse_special,
-                                  out.out()),
-              out, kWhere);
+  rust::check(
+      brayton_text_encode(state_->handle, rust::bytes(text), add_special, parse_special, out.out()),
+      out, kWhere);
   std::vector<int32_t> ids(out.view().size() / sizeof(int32_t));
   if (!ids.empty()) std::memcpy(ids.data(), out.view().data(), out.view().size());
   return ids;
@@ -149,9 +149,7 @@ std::optional<int32_t> Tokenizer::id(std::string_view token) const {
   return id < 0 ? std::nullopt : std::optional(id);
 }
 
-bool Tokenizer::is_special(int32_t id) const {
-  return brayton_text_is_special(state_->handle, id);
-}
+bool Tokenizer::is_special(int32_t id) const { return brayton_text_is_special(state_->handle, id); }
 
 Tokenizer::Kind Tokenizer::kind() const {
   return static_cast<Kind>(brayton_text_kind(state_->handle));

@@ -15,8 +15,8 @@ namespace brayton {
 
 // A vocabulary as GGUF metadata carries it.
 struct GgufVocab {
-  std::string model;                     // tokenizer.ggml.model: "gpt2" (BPE) or "llama" (SPM)
-  std::string pre;                       // tokenizer.ggml.pre: names the pre-tokenizer of a BPE
+  std::string model;  // tokenizer.ggml.model: "gpt2" (BPE) or "llama" (SPM)
+  std::string pre;    // tokenizer.ggml.pre: names the pre-tokenizer of a BPE
   std::vector<std::string_view> tokens;
   std::vector<float> scores;             // SPM
   std::vector<int32_t> token_types;      // 1 normal, 2 unknown, 3 control, 4 user, 5 unused, 6 byte
@@ -69,8 +69,8 @@ class Tokenizer {
   friend class StreamDecoder;
 };
 
-// Ids one by one -> text. Concatenated pieces equal Tokenizer::decode of all the ids, byte for byte;
-// a piece never ends inside a UTF-8 sequence. Work per token is bounded. For one thread.
+// Ids one by one -> text. Concatenated pieces equal Tokenizer::decode of all the ids, byte for
+// byte; a piece never ends inside a UTF-8 sequence. Work per token is bounded. For one thread.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true);

@@ -31,11 +31,11 @@ class Probe {
 
   struct Feature {
     const char* name;
-    int leaf;           // 1 or 7
-    int index;          // 1: EBX, 2: ECX
+    int leaf;   // 1 or 7
+    int index;  // 1: EBX, 2: ECX
     int bit;
-    uint32_t state;     // bits of XCR0 that must be set
-    Level level;        // the first that needs it
+    uint32_t state;  // bits of XCR0 that must be set
+    Level level;     // the first that needs it
   };
   bool has(const Feature& feature) const {
     const auto& leaf = feature.leaf == 1 ? leaf1_ : leaf7_;

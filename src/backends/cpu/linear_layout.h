@@ -18,11 +18,11 @@ namespace brayton::cpu {
 
 enum class ScaleKind { kNone, kF16, kF16Min, kSuper, kSuperMin };
 
-inline constexpr int kBlock = 32;            // k of a block
-inline constexpr int kSuperBlocks = 8;       // blocks of a super-block
+inline constexpr int kBlock = 32;       // k of a block
+inline constexpr int kSuperBlocks = 8;  // blocks of a super-block
 
 struct LinearLayout {
-  int bits;     // of a stored weight
+  int bits;  // of a stored weight
   ScaleKind scales;
   int subs;     // scales of a block: 1, or 2 for sub-blocks of 16
   int zero;     // the stored value that means 0; with minima it is 0

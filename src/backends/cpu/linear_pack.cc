@@ -125,7 +125,8 @@ void unpack(const BlockQ6_K& block, Unpacked& to) {
 }
 
 // 32 values of one row into its lane of a packed block.
-void place_quants(const LinearLayout& layout, const uint8_t* q, int lanes, int lane, uint8_t* block) {
+void place_quants(const LinearLayout& layout, const uint8_t* q, int lanes, int lane,
+                  uint8_t* block) {
   uint8_t* target = block + lane * 4;
   const int step = lanes * 4;
   if (layout.bits == 8) {
@@ -133,8 +134,7 @@ void place_quants(const LinearLayout& layout, const uint8_t* q, int lanes, int l
     return;
   }
   uint8_t low[16];
-  for (int i = 0; i < 16; ++i)
-    low[i] = static_cast<uint8_t>((q[i] & 15) | (q[i + 16] & 15) << 4);
+  for (int i = 0; i < 16; ++i) low[i] = static_cast<uint8_t>((q[i] & 15) | (q[i + 16] & 15) << 4);
   for (int quad = 0; quad < 4; ++quad) std::memcpy(target + quad * step, low + quad * 4, 4);
   if (layout.bits == 4) return;
   for (int half = 0; half < 2; ++half)

@@ -68,8 +68,8 @@ class Scheduler {
   std::deque<Sequence*> waiting_;
   std::vector<Sequence*> running_;  // in order of admission
   std::vector<int64_t> free_slots_;
-  int64_t reserved_ = 0;            // worst case of all running sequences
-  int64_t tokens_left_ = 0;         // of the step being planned
+  int64_t reserved_ = 0;     // worst case of all running sequences
+  int64_t tokens_left_ = 0;  // of the step being planned
   int64_t rows_left_ = 0;
 };
 

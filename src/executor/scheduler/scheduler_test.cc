@@ -82,7 +82,7 @@ TEST(Scheduler, DecodeTokensComeBeforePrompts) {
   scheduler.enqueue(&a);
   EXPECT_EQ(step(scheduler), (Entries{{1, 4, 0}}));
   scheduler.enqueue(&b);
-  EXPECT_EQ(step(scheduler), (Entries{{1, 4, 0}}));          // first come
+  EXPECT_EQ(step(scheduler), (Entries{{1, 4, 0}}));             // first come
   EXPECT_EQ(step(scheduler), (Entries{{1, 1, 1}, {2, 2, 1}}));  // what is left of the step
   Sequence c = make_sequence(3, 9, 5);
   scheduler.enqueue(&c);
@@ -134,8 +134,8 @@ TEST(Scheduler, NoMoreInFlightThanAStepHolds) {
   for (const SchedulerLimits& limits :
        {SchedulerLimits{.max_tokens = 2, .max_sequences = 9, .max_logit_rows = 9, .block_size = 4},
         SchedulerLimits{.max_tokens = 9, .max_sequences = 2, .max_logit_rows = 9, .block_size = 4},
-        SchedulerLimits{.max_tokens = 9, .max_sequences = 9, .max_logit_rows = 2,
-                        .block_size = 4}}) {
+        SchedulerLimits{
+            .max_tokens = 9, .max_sequences = 9, .max_logit_rows = 2, .block_size = 4}}) {
     BlockPool pool(100);
     Scheduler scheduler(limits, pool);
     std::vector<Sequence> sequences;

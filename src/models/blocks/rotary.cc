@@ -74,8 +74,8 @@ void scale_llama3(const JsonReader& rope, Frequencies& f) {
   if (low >= high)
     config_error(rope, "field 'high_freq_factor' must be above low_freq_factor {}, got {}", low,
                  high);
-  const auto original = static_cast<double>(
-      rope.get_int({"original_max_position_embeddings"}, 1, kMaxPositions));
+  const auto original =
+      static_cast<double>(rope.get_int({"original_max_position_embeddings"}, 1, kMaxPositions));
   for (double& freq : f.inv_freq) {
     const double turns = original * freq / (2.0 * std::numbers::pi);
     const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
@@ -98,10 +98,9 @@ double yarn_attention_factor(const JsonReader& rope, double factor) {
 void scale_yarn(const JsonReader& rope, Frequencies& f) {
   if (f.theta <= 1.0) config_error(rope, "yarn needs rope_theta above 1, got {}", f.theta);
   const int64_t original = original_positions(rope, f);
-  const double factor =
-      rope.has("factor") || original >= f.max_positions
-          ? read_factor(rope)
-          : static_cast<double>(f.max_positions) / static_cast<double>(original);
+  const double factor = rope.has("factor") || original >= f.max_positions
+                            ? read_factor(rope)
+                            : static_cast<double>(f.max_positions) / static_cast<double>(original);
   // The dimension that turns `turns` times within the original length.
   const auto dimension = [&](double turns) {
     return static_cast<double>(f.dim) *
@@ -182,8 +181,8 @@ Rotary read_rotary(const JsonReader& config, int64_t head_dim, int64_t max_posit
                                                         : JsonReader(kEmpty, config.where());
   Frequencies f;
   const JsonReader& source = rope.has("rope_theta") ? rope : config;
-  f.theta = positive(source, "rope_theta",
-                     source.get_double({"rope_theta", "rotary_emb_base"}, 10000.0));
+  f.theta =
+      positive(source, "rope_theta", source.get_double({"rope_theta", "rotary_emb_base"}, 10000.0));
   f.dim = read_rotary_dim(config, rope, head_dim, fraction);
   f.max_positions = max_positions;
   f.inv_freq = inverse_frequencies(f.theta, f.dim);

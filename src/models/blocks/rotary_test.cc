@@ -50,8 +50,8 @@ TEST(Rotary, Linear) {
 
 TEST(Rotary, DynamicNtk) {
   const Rotary rotary = read(R"({"rope_scaling": {"type": "dynamic", "factor": 2.0}})", 8, 2048);
-  expect_frequencies(
-      rotary, {1.0, 0.06933612743506347, 0.004807498567691361, 0.0003333333333333334});
+  expect_frequencies(rotary,
+                     {1.0, 0.06933612743506347, 0.004807498567691361, 0.0003333333333333334});
   EXPECT_EQ(rotary.max_positions, 4096);
 }
 
@@ -80,9 +80,9 @@ TEST(Rotary, YarnWithItsOptions) {
   const Rotary rotary = read(R"({"rope_scaling": {"rope_type": "yarn", "truncate": false,
     "original_max_position_embeddings": 2048, "attention_factor": 1.5}})",
                              16, 8192);  // the factor is 8192 / 2048
-  expect_frequencies(rotary, {1.0, 0.31622776601683794, 0.1, 0.023870192321736323,
-                              0.005056971521129435, 0.0008112903817014309, 0.00025,
-                              7.905694150420948e-05});
+  expect_frequencies(rotary,
+                     {1.0, 0.31622776601683794, 0.1, 0.023870192321736323, 0.005056971521129435,
+                      0.0008112903817014309, 0.00025, 7.905694150420948e-05});
   EXPECT_EQ(rotary.options.scale, 1.5);
   EXPECT_EQ(rotary.max_positions, 8192);
   const Rotary deepseek = read(R"({"rope_scaling": {"type": "yarn", "factor": 40, "mscale": 0.707,

@@ -60,10 +60,14 @@ using ActivateRow = void (*)(const float* x, const float* up, float* y, int64_t 
 
 ActivateRow row_function(ActivationKind kind) {
   switch (kind) {
-    case ActivationKind::kSilu: return activate_row<ActivationKind::kSilu>;
-    case ActivationKind::kGelu: return activate_row<ActivationKind::kGelu>;
-    case ActivationKind::kGeluTanh: return activate_row<ActivationKind::kGeluTanh>;
-    case ActivationKind::kRelu: break;
+    case ActivationKind::kSilu:
+      return activate_row<ActivationKind::kSilu>;
+    case ActivationKind::kGelu:
+      return activate_row<ActivationKind::kGelu>;
+    case ActivationKind::kGeluTanh:
+      return activate_row<ActivationKind::kGeluTanh>;
+    case ActivationKind::kRelu:
+      break;
   }
   return activate_row<ActivationKind::kRelu>;
 }

@@ -17,7 +17,7 @@ namespace brayton::cpu::BRAYTON_CPU_LEVEL {
 namespace {
 
 constexpr int64_t kPartKeys = 4 * kBlockKeys;
-constexpr int64_t kMaxRows = 64;  // of a piece
+constexpr int64_t kMaxRows = 64;          // of a piece
 constexpr int64_t kSerialWork = 1 << 16;  // multiply-adds that don't pay for waking a thread
 
 int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -29,18 +29,18 @@ struct Piece {
   int32_t kv_head;
   int32_t token;  // the first, packed
   int32_t tokens;
-  int32_t part;  // -1: all of them
+  int32_t part;    // -1: all of them
   int64_t result;  // of the part: index of its first row among the partial rows
 };
 
 struct Problem {
   const AttentionArgs& args;
-  int64_t group;    // heads of a kv head
-  int64_t vectors;  // of a head, the last one padded
-  int64_t width;    // vectors * kLanes
-  int64_t tile;     // tokens of a piece
-  float* partial_acc = nullptr;         // [partial rows, width]
-  RunningRow* partial_rows = nullptr;   // [partial rows]
+  int64_t group;                       // heads of a kv head
+  int64_t vectors;                     // of a head, the last one padded
+  int64_t width;                       // vectors * kLanes
+  int64_t tile;                        // tokens of a piece
+  float* partial_acc = nullptr;        // [partial rows, width]
+  RunningRow* partial_rows = nullptr;  // [partial rows]
 
   explicit Problem(const AttentionArgs& args)
       : args(args),
@@ -94,10 +94,10 @@ void append(Stream& stream, const Problem& problem) {
 
 // The working memory of a thread.
 struct Workspace {
-  float* q;         // [kMaxRows, width], as are the next two
+  float* q;  // [kMaxRows, width], as are the next two
   float* part_acc;
   float* acc;
-  float* keys;      // [kBlockKeys, width], as is the next
+  float* keys;  // [kBlockKeys, width], as is the next
   float* values;
   RunningRow* part_rows;  // [kMaxRows], as is the next
   RunningRow* rows;
@@ -148,8 +148,7 @@ class PieceRun {
         join_part(space_.part_rows[r], space_.part_acc + r * problem_.width, space_.rows[r],
                   space_.acc + r * problem_.width, problem_.vectors);
     }
-    for (int64_t r = 0; r < rows_; ++r)
-      finish(r, space_.rows[r], space_.acc + r * problem_.width);
+    for (int64_t r = 0; r < rows_; ++r) finish(r, space_.rows[r], space_.acc + r * problem_.width);
   }
 
   void join_parts() {
@@ -285,10 +284,17 @@ class PieceRun {
   void run_tiles(Block<Cache> tile) {
     for (int64_t& r = tile.row; r < rows_; r += kTileRows) {
       switch (min_of(kTileRows, rows_ - r)) {
-        case 1: run_tile<1>(tile); break;
-        case 2: run_tile<2>(tile); break;
-        case 3: run_tile<kTileRows == 2 ? 2 : 3>(tile); break;
-        default: run_tile<kTileRows>(tile);
+        case 1:
+          run_tile<1>(tile);
+          break;
+        case 2:
+          run_tile<2>(tile);
+          break;
+        case 3:
+          run_tile<kTileRows == 2 ? 2 : 3>(tile);
+          break;
+        default:
+          run_tile<kTileRows>(tile);
       }
     }
   }
@@ -316,17 +322,16 @@ class PieceRun {
     for (int r = 0; r < kRows; ++r) {
       if (begin[r] >= end[r]) continue;
       const int64_t position = position_ + (tile.row + r) / problem_.group;
-      const float factor = weigh_keys(scores + r * kBlockKeys, begin[r], end[r],
-                                      tile.block - position, rule(tile.row + r),
-                                      tile.rows[tile.row + r]);
+      const float factor =
+          weigh_keys(scores + r * kBlockKeys, begin[r], end[r], tile.block - position,
+                     rule(tile.row + r), tile.rows[tile.row + r]);
       if (factor == 1.0f) continue;
       float* acc = tile.acc + (tile.row + r) * width;
       for (int64_t i = 0; i < width; i += kLanes) store(acc + i, load(acc + i) * factor);
     }
     // A key that one row does not see must not reach it, not even times zero.
     const bool shared = all_begin < all_end;
-    for (int r = 0; r < kRows; ++r)
-      mix_row(tile, scores, r, begin[r], shared ? all_begin : end[r]);
+    for (int r = 0; r < kRows; ++r) mix_row(tile, scores, r, begin[r], shared ? all_begin : end[r]);
     if (!shared) return;
     mix_values<kRows, Cache>(scores, tile.values, tile.keys_ahead, all_begin, all_end,
                              problem_.vectors, tile.acc + tile.row * width, width);
@@ -373,14 +378,14 @@ void for_pieces(const Problem& problem, bool split, const Take& take) {
     const int64_t parts = parts_of(problem.length(s));
     for (int64_t tile = (tokens + problem.tile - 1) / problem.tile - 1; tile >= 0; --tile)
       for (int64_t h = 0; h < args.k.dim(1); ++h) {
-        Piece piece{.sequence = static_cast<int32_t>(s),
-                    .kv_head = static_cast<int32_t>(h),
-                    .token = static_cast<int32_t>(args.query_offsets.as<int32_t>()[s] +
-                                                  tile * problem.tile),
-                    .tokens = static_cast<int32_t>(
-                        min_of(problem.tile, tokens - tile * problem.tile)),
-                    .part = -1,
-                    .result = 0};
+        Piece piece{
+            .sequence = static_cast<int32_t>(s),
+            .kv_head = static_cast<int32_t>(h),
+            .token =
+                static_cast<int32_t>(args.query_offsets.as<int32_t>()[s] + tile * problem.tile),
+            .tokens = static_cast<int32_t>(min_of(problem.tile, tokens - tile * problem.tile)),
+            .part = -1,
+            .result = 0};
         if (!split || tokens > problem.tile) {
           take(piece);
           continue;
@@ -404,8 +409,8 @@ Pieces plan(CpuStream& stream, Problem& problem) {
         problem.length(piece.sequence) - problem.first_key(problem.position(piece));
     pieces.work += piece.tokens * problem.group * 2 * problem.width * keys;
   });
-  const bool split = stream.threads() > 1 && pieces.count < 4 * stream.threads() &&
-                     pieces.work > kSerialWork;
+  const bool split =
+      stream.threads() > 1 && pieces.count < 4 * stream.threads() && pieces.work > kSerialWork;
   pieces.count = 0;
   for_pieces(problem, split, [&](const Piece& piece) {
     ++pieces.count;
@@ -413,8 +418,8 @@ Pieces plan(CpuStream& stream, Problem& problem) {
   });
   const int64_t acc_bytes = pieces.partial_rows * problem.width * int64_t{sizeof(float)};
   const int64_t row_bytes = pieces.partial_rows * int64_t{sizeof(RunningRow)};
-  auto* memory = static_cast<char*>(stream.shared_scratch(static_cast<size_t>(
-      acc_bytes + row_bytes + pieces.count * int64_t{sizeof(Piece)})));
+  auto* memory = static_cast<char*>(stream.shared_scratch(
+      static_cast<size_t>(acc_bytes + row_bytes + pieces.count * int64_t{sizeof(Piece)})));
   problem.partial_acc = reinterpret_cast<float*>(memory);
   problem.partial_rows = reinterpret_cast<RunningRow*>(memory + acc_bytes);
   pieces.list = reinterpret_cast<Piece*>(memory + acc_bytes + row_bytes);

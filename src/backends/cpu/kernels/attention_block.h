@@ -24,10 +24,10 @@ BRAYTON_INLINE F32 sums(const F32 v[kLanes / 4][4]) {
     const __m512 cd = _mm512_shuffle_f32x4(c, d, 0x44) + _mm512_shuffle_f32x4(c, d, 0xee);
     folded[k] = _mm512_shuffle_f32x4(ab, cd, 0x88) + _mm512_shuffle_f32x4(ab, cd, 0xdd);
   }
-  const __m512 x = _mm512_unpacklo_ps(folded[0], folded[1]) +
-                   _mm512_unpackhi_ps(folded[0], folded[1]);
-  const __m512 y = _mm512_unpacklo_ps(folded[2], folded[3]) +
-                   _mm512_unpackhi_ps(folded[2], folded[3]);
+  const __m512 x =
+      _mm512_unpacklo_ps(folded[0], folded[1]) + _mm512_unpackhi_ps(folded[0], folded[1]);
+  const __m512 y =
+      _mm512_unpacklo_ps(folded[2], folded[3]) + _mm512_unpackhi_ps(folded[2], folded[3]);
   return (F32)(_mm512_shuffle_ps(x, y, 0x44) + _mm512_shuffle_ps(x, y, 0xee));
 #elif defined(__AVX2__)
   __m256 folded[4];
@@ -35,10 +35,10 @@ BRAYTON_INLINE F32 sums(const F32 v[kLanes / 4][4]) {
     const __m256 a = (__m256)v[0][k], b = (__m256)v[1][k];
     folded[k] = _mm256_permute2f128_ps(a, b, 0x20) + _mm256_permute2f128_ps(a, b, 0x31);
   }
-  const __m256 x = _mm256_unpacklo_ps(folded[0], folded[1]) +
-                   _mm256_unpackhi_ps(folded[0], folded[1]);
-  const __m256 y = _mm256_unpacklo_ps(folded[2], folded[3]) +
-                   _mm256_unpackhi_ps(folded[2], folded[3]);
+  const __m256 x =
+      _mm256_unpacklo_ps(folded[0], folded[1]) + _mm256_unpackhi_ps(folded[0], folded[1]);
+  const __m256 y =
+      _mm256_unpacklo_ps(folded[2], folded[3]) + _mm256_unpackhi_ps(folded[2], folded[3]);
   return (F32)(_mm256_shuffle_ps(x, y, 0x44) + _mm256_shuffle_ps(x, y, 0xee));
 #elif defined(__SSE2__)
   const __m128 a = (__m128)v[0][0], b = (__m128)v[0][1];
@@ -155,8 +155,8 @@ __attribute__((noinline)) static float weigh_keys(float* scores, int64_t begin, 
       score = fma(2.0f / grown, splat(-rule.softcap), splat(rule.softcap));
     }
     if (j < begin || j + kLanes > end) {
-      const I32 seen = (lane >= static_cast<int32_t>(begin - j)) &
-                       (lane < static_cast<int32_t>(end - j));
+      const I32 seen =
+          (lane >= static_cast<int32_t>(begin - j)) & (lane < static_cast<int32_t>(end - j));
       score = select(seen, score, splat(-__builtin_inff()));
     }
     store(scores + j, score);

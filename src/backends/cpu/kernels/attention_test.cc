@@ -61,8 +61,8 @@ struct Step {
     for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<int32_t>(i);
     std::shuffle(blocks.begin(), blocks.end(), random);
     // The last block belongs to nobody and stays poisoned.
-    cache = Tensor(form.cache, {sequences * columns + 1, 2, form.kv_heads, form.block_size,
-                                form.head_dim});
+    cache = Tensor(form.cache,
+                   {sequences * columns + 1, 2, form.kv_heads, form.block_size, form.head_dim});
     table = Tensor::of_i32({sequences, columns}, blocks);
     offsets = Tensor::of_i32(offset_list);
     lengths = Tensor::of_i32(length_list);
@@ -77,10 +77,10 @@ struct Step {
     const int64_t block = table.view().row_as<int32_t>(s)[j / form.block_size];
     for (int64_t half = 0; half < 2; ++half)
       for (int64_t h = 0; h < form.kv_heads; ++h) {
-        const int64_t row = (((block * 2 + half) * form.kv_heads + h) * form.block_size) +
-                            j % form.block_size;
-        const TensorView rows = cache.view().reshape({cache.view().elements() / form.head_dim,
-                                                      form.head_dim});
+        const int64_t row =
+            (((block * 2 + half) * form.kv_heads + h) * form.block_size) + j % form.block_size;
+        const TensorView rows =
+            cache.view().reshape({cache.view().elements() / form.head_dim, form.head_dim});
         testing::fill_normal(rows.slice(0, row, row + 1), random);
       }
   }
@@ -163,8 +163,12 @@ TEST_F(CpuAttention, ResultsDoNotDependOnChunks) {
   const Form forms[] = {{},
                         {.heads = 4, .kv_heads = 4, .head_dim = 32, .cache = DType::kF16},
                         {.heads = 2, .kv_heads = 1, .head_dim = 40, .block_size = 5, .window = 33},
-                        {.heads = 6, .kv_heads = 1, .head_dim = 64, .cache = DType::kBF16,
-                         .slopes = true, .softcap = 8.0f}};
+                        {.heads = 6,
+                         .kv_heads = 1,
+                         .head_dim = 64,
+                         .cache = DType::kBF16,
+                         .slopes = true,
+                         .softcap = 8.0f}};
   for_levels([&](Kernel<AttentionArgs> attention, std::mt19937& random) {
     for (const Form& form : forms) {
       SCOPED_TRACE(form.str());

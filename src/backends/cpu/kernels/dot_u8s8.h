@@ -24,7 +24,9 @@ template <int kLargest>
 inline constexpr int kRunQuads = 1;
 #else
 template <int kLargest>  // what sums of 16 bits hold, and registers
-inline constexpr int kRunQuads = kLargest <= 31 ? 4 : kLargest <= 63 ? 2 : 1;
+inline constexpr int kRunQuads = kLargest <= 31   ? 4
+                                 : kLargest <= 63 ? 2
+                                                  : 1;
 #endif
 
 // sum + w[i] . x[4i..4i+3] over kRunQuads<kLargest> quads, per lane, exact. |x| <= 127. With
@@ -63,8 +65,8 @@ template <int kLargest>
 BRAYTON_INLINE I32 dot_run(I32 sum, const U8* w, const int8_t* x) {
   if constexpr (kLargest == 255) {  // |w - 128| <= 128: a pair's sum fits 16 bits, two pairs' not
     const Bytes centred = (Bytes)(w[0] ^ 0x80);
-    return sum + widen_add(multiply_add(magnitude(centred),
-                                        with_sign((Bytes)splat_quad(x), centred)));
+    return sum +
+           widen_add(multiply_add(magnitude(centred), with_sign((Bytes)splat_quad(x), centred)));
   } else {
     static_assert(kRunQuads<kLargest> * 2 * 127 * kLargest <= 32767);
     I16 run = multiply_add((Bytes)w[0], (Bytes)splat_quad(x));

@@ -43,8 +43,7 @@ void scale(Stream& stream, const ScaleArgs& args) {
       float* y = args.y.as<float>() + t * args.y.strides[0];
       int64_t i = 0;
       for (; i + kLanes <= width; i += kLanes) store(y + i, load(a + i) * args.factor);
-      if (i < width)
-        store_first(y + i, load_first(a + i, width - i) * args.factor, width - i);
+      if (i < width) store_first(y + i, load_first(a + i, width - i) * args.factor, width - i);
     }
   });
 }

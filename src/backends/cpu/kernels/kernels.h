@@ -7,15 +7,15 @@
 namespace brayton::cpu::BRAYTON_CPU_LEVEL {
 
 void linear(Stream& stream, const LinearArgs& args);
-void embedding(Stream& stream, const EmbeddingArgs& args);      // row_copies.cc
-void gather_rows(Stream& stream, const GatherRowsArgs& args);   // row_copies.cc
-void rms_norm(Stream& stream, const RmsNormArgs& args);         // norm.cc
-void layer_norm(Stream& stream, const LayerNormArgs& args);     // norm.cc
+void embedding(Stream& stream, const EmbeddingArgs& args);     // row_copies.cc
+void gather_rows(Stream& stream, const GatherRowsArgs& args);  // row_copies.cc
+void rms_norm(Stream& stream, const RmsNormArgs& args);        // norm.cc
+void layer_norm(Stream& stream, const LayerNormArgs& args);    // norm.cc
 void rope(Stream& stream, const RopeArgs& args);
 void attention(Stream& stream, const AttentionArgs& args);
 void activation(Stream& stream, const ActivationArgs& args);
 void gated_activation(Stream& stream, const GatedActivationArgs& args);  // activation.cc
-void binary(Stream& stream, const BinaryArgs& args);            // elementwise.cc
-void scale(Stream& stream, const ScaleArgs& args);              // elementwise.cc
+void binary(Stream& stream, const BinaryArgs& args);                     // elementwise.cc
+void scale(Stream& stream, const ScaleArgs& args);                       // elementwise.cc
 
 }  // namespace brayton::cpu::BRAYTON_CPU_LEVEL

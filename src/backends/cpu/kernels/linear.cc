@@ -28,8 +28,8 @@ LinearPieces cut_linear(const LinearWork& work, int64_t group_bytes, int threads
   pieces.groups = (work.n + kLanes - 1) / kLanes;
   pieces.token_chunk = min_of(token_chunk, work.tokens);
   pieces.token_chunks = (work.tokens + pieces.token_chunk - 1) / pieces.token_chunk;
-  const int64_t group_ns = max_of(group_bytes / kBytesPerNs, kLanes * work.k * pieces.token_chunk /
-                                                                 kPairsPerNs) + 1;
+  const int64_t group_ns =
+      max_of(group_bytes / kBytesPerNs, kLanes * work.k * pieces.token_chunk / kPairsPerNs) + 1;
   const int64_t total_ns = group_ns * pieces.groups * pieces.token_chunks;
   const int64_t piece_ns =
       max_of(kLeastPieceNs, min_of(kPieceNs, total_ns / (threads * kPiecesPerThread)));

@@ -9,7 +9,7 @@ namespace brayton::cpu::BRAYTON_CPU_LEVEL {
 
 // Rows of x and y may be strided; y is float32.
 struct LinearWork {
-  const uint8_t* w;   // packed
+  const uint8_t* w;  // packed
   const float* x;
   const float* bias;  // or null
   float* y;

@@ -3,8 +3,8 @@
 // A tile is G groups of kLanes rows times T tokens: G * T sums in registers, one lane a row. Every
 // sum runs over k in order, so a row of y does not depend on the tile it was computed in. K is cut
 // into runs whose weights stay in the level-2 cache; the sums rest in y between runs.
-// Bound: memory for few tokens (50 to 65 % of it read), the fused multiply-add units for many: 92 to
-// 95 % of 117 GMAC/s on an EPYC of Zen 4, 2 cores, avx512.
+// Bound: memory for few tokens (50 to 65 % of it read), the fused multiply-add units for many: 92
+// to 95 % of 117 GMAC/s on an EPYC of Zen 4, 2 cores, avx512.
 #include "backends/cpu/kernels/linear.h"
 #include "backends/cpu/kernels/simd.h"
 
@@ -36,13 +36,12 @@ void tile(const LinearWork& work, const uint8_t* w, int64_t group_bytes, int64_t
   float* y = work.y + token * work.y_stride + group * kLanes;
   F32 sums[G][T];
   BRAYTON_UNROLL
-  for (int g = 0; g < G; ++g)
-    BRAYTON_UNROLL
-    for (int t = 0; t < T; ++t) {
-      const int64_t rows = work.n - (group + g) * kLanes;
-      const float* from = y + t * work.y_stride + g * kLanes;
-      sums[g][t] = begin == 0 ? F32{} : rows >= kLanes ? load(from) : load_first(from, rows);
-    }
+  for (int g = 0; g < G; ++g) BRAYTON_UNROLL
+  for (int t = 0; t < T; ++t) {
+    const int64_t rows = work.n - (group + g) * kLanes;
+    const float* from = y + t * work.y_stride + g * kLanes;
+    sums[g][t] = begin == 0 ? F32{} : rows >= kLanes ? load(from) : load_first(from, rows);
+  }
   const uint8_t* p = w + begin * kBytes;
   for (int64_t k = begin; k < end; ++k, p += kBytes) {
     F32 weights[G];

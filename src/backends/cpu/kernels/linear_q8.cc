@@ -4,13 +4,13 @@
 //
 // A tile is one group of kLanes rows times T tokens. For each block of 32 k the group's weights are
 // unpacked once into 8 vectors of bytes, and each token's 2 x 32 activations, broadcast by fours,
-// are multiplied with them in integers, lane = row; then one conversion and one or two fused multiply-adds
-// bring in the scales. Sums run over the blocks in order, whatever T is: a row of y does not depend
-// on how many other tokens are in the step.
-// Bound: memory for few tokens, the integer dot product units for many. Read on an EPYC of Zen 4,
-// 2 cores, avx512, all layers of SmolLM2-135M Q4_1 (benchmarks/bench_kernels.cc): one token 75 to
-// 100 % of the read bandwidth (36 to 57 GB/s on a shared machine), 512 tokens 56 % of 470 GMAC/s;
-// the scales' multiply-adds go to the same units and leave at most 73 %.
+// are multiplied with them in integers, lane = row; then one conversion and one or two fused
+// multiply-adds bring in the scales. Sums run over the blocks in order, whatever T is: a row of y
+// does not depend on how many other tokens are in the step. Bound: memory for few tokens, the
+// integer dot product units for many. Read on an EPYC of Zen 4, 2 cores, avx512, all layers of
+// SmolLM2-135M Q4_1 (benchmarks/bench_kernels.cc): one token 75 to 100 % of the read bandwidth (36
+// to 57 GB/s on a shared machine), 512 tokens 56 % of 470 GMAC/s; the scales' multiply-adds go to
+// the same units and leave at most 73 %.
 #include "backends/cpu/kernels/dot_u8s8.h"
 #include "backends/cpu/kernels/linear.h"
 #include "backends/cpu/kernels/quantize_rows.h"
@@ -85,8 +85,7 @@ BRAYTON_INLINE void add_block(const uint8_t* w, const uint8_t* x, F32 super_d, F
   const int8_t* low = high + T * kBlock;
   const uint8_t* ds = x + kPlanes * T * kBlock;
   const uint8_t* aux = ds + T * 4;
-  const Scales scales =
-      block_scales<kForm>(w + kLayout.quant_bytes(kLanes), super_d, super_m);
+  const Scales scales = block_scales<kForm>(w + kLayout.quant_bytes(kLanes), super_d, super_m);
   F32 products[T];
   BRAYTON_UNROLL
   for (int sub = 0; sub < kSubs; ++sub) {
@@ -118,11 +117,9 @@ BRAYTON_INLINE void add_block(const uint8_t* w, const uint8_t* x, F32 super_d, F
   BRAYTON_UNROLL
   for (int t = 0; t < T; ++t) {
     sums[t] = fma(products[t], splat(load_scalar<float>(ds + t * 4)), sums[t]);
-    if constexpr (kLayout.has_min())
-      BRAYTON_UNROLL
-      for (int sub = 0; sub < kSubs; ++sub)
-        sums[t] = fma(scales.m[sub], splat(load_scalar<float>(aux + (t * kSubs + sub) * 4)),
-                      sums[t]);
+    if constexpr (kLayout.has_min()) BRAYTON_UNROLL
+    for (int sub = 0; sub < kSubs; ++sub)
+      sums[t] = fma(scales.m[sub], splat(load_scalar<float>(aux + (t * kSubs + sub) * 4)), sums[t]);
   }
 }
 
@@ -181,10 +178,8 @@ void run_piece(const LinearWork& work, const uint8_t* x, const LinearPiece& piec
     if constexpr (kMaxTile == 8)
       for (; t + 8 <= piece.token_end; t += 8)
         tile<kForm, 8>(work, w, x + t * token_bytes, group, t);
-    for (; t + 4 <= piece.token_end; t += 4)
-      tile<kForm, 4>(work, w, x + t * token_bytes, group, t);
-    for (; t + 2 <= piece.token_end; t += 2)
-      tile<kForm, 2>(work, w, x + t * token_bytes, group, t);
+    for (; t + 4 <= piece.token_end; t += 4) tile<kForm, 4>(work, w, x + t * token_bytes, group, t);
+    for (; t + 2 <= piece.token_end; t += 2) tile<kForm, 2>(work, w, x + t * token_bytes, group, t);
     if (t < piece.token_end) tile<kForm, 1>(work, w, x + t * token_bytes, group, t);
   }
 }
@@ -242,9 +237,8 @@ void linear_q8(CpuStream& stream, LinearForm form, const LinearWork& work) {
   const LinearPieces pieces =
       cut_linear(work, layout.group_bytes(work.k, kLanes), stream.threads(), kTokenChunk);
   const Run run = run_of(form);
-  stream.pool().run(pieces.count(), [&](int64_t piece, int) {
-    run(work, x, linear_piece(work, pieces, piece));
-  });
+  stream.pool().run(pieces.count(),
+                    [&](int64_t piece, int) { run(work, x, linear_piece(work, pieces, piece)); });
 }
 
 }  // namespace brayton::cpu::BRAYTON_CPU_LEVEL

@@ -111,7 +111,8 @@ void expect_product(const Layer& layer, const Case& c, const TensorView& x, cons
   int wrong = 0;
   for (int64_t n = 0; n < c.n; ++n) {
     to_f32(c.dtype, layer.w.view().row(n), c.k, weights.data());
-    // Formats with minima sum d * q and m apart: each may be as large as the block's largest weight.
+    // Formats with minima sum d * q and m apart: each may be as large as the block's largest
+    // weight.
     for (int64_t begin = 0; begin < c.k; begin += 32) {
       const auto end = weights.begin() + std::min(begin + 32, c.k);
       float top = 0;
@@ -135,8 +136,8 @@ void expect_product(const Layer& layer, const Case& c, const TensorView& x, cons
 }
 
 void check_case(const std::string& level, const Case& c, std::mt19937& random) {
-  SCOPED_TRACE(format("{} {} [{}, {}]{}", level, dtype_name(c.dtype), c.n, c.k,
-                      c.eight_bit ? " q8" : ""));
+  SCOPED_TRACE(
+      format("{} {} [{}, {}]{}", level, dtype_name(c.dtype), c.n, c.k, c.eight_bit ? " q8" : ""));
   Layer layer(level, 2, c, random);
   for (const int64_t tokens : {1, 2, 3, 5, 8, 33}) {
     SCOPED_TRACE(format("{} tokens", tokens));

@@ -6,8 +6,8 @@
 // forms with minima, and -zero times the sum of q (int32) for the others.
 #pragma once
 
-#include "backends/cpu/linear_layout.h"
 #include "backends/cpu/kernels/linear.h"
+#include "backends/cpu/linear_layout.h"
 
 namespace brayton::cpu::BRAYTON_CPU_LEVEL {
 

@@ -99,7 +99,12 @@ TEST_F(RowKernels, LayerNorm) {
     args.y = y;
     table.layer_norm(stream_, args);
     expect_close(y, expected, {4e-6, 4e-6});
-    args = {.x = x, .residual = residual, .w = w, .b = b, .sum = expected_sum, .y = expected,
+    args = {.x = x,
+            .residual = residual,
+            .w = w,
+            .b = b,
+            .sum = expected_sum,
+            .y = expected,
             .eps = 1e-2f};
     reference(args);
     args.sum = residual;
@@ -115,8 +120,8 @@ TEST_F(RowKernels, Rope) {
     int64_t tokens, heads, head_dim, pairs;
   };
   // SmolLM2's q and k, GPT-NeoX's partial turn, odd sizes, more pairs than a table on the stack.
-  const Case cases[] = {{1, 9, 64, 32}, {70, 3, 64, 32}, {4, 2, 80, 10}, {3, 2, 7, 3},
-                        {2, 1, 1200, 600}};
+  const Case cases[] = {
+      {1, 9, 64, 32}, {70, 3, 64, 32}, {4, 2, 80, 10}, {3, 2, 7, 3}, {2, 1, 1200, 600}};
   for_levels([&](const KernelTable& table, std::mt19937& random) {
     for (const auto& [tokens, heads, head_dim, pairs] : cases)
       for (const bool interleaved : {false, true}) {
@@ -130,12 +135,16 @@ TEST_F(RowKernels, Rope) {
           positions.view().as<int32_t>()[t] = static_cast<int32_t>(random() % 100000);
         Tensor inv_freq(DType::kF32, {pairs});
         for (int64_t p = 0; p < pairs; ++p)
-          inv_freq.view().as<float>()[p] = std::pow(
-              10000.0f, -static_cast<float>(p) / static_cast<float>(pairs));
+          inv_freq.view().as<float>()[p] =
+              std::pow(10000.0f, -static_cast<float>(p) / static_cast<float>(pairs));
         const Tensor expected(DType::kF32, {tokens, heads, head_dim});
         const Tensor y(DType::kF32, {tokens, heads, head_dim});
-        RopeArgs args{.x = x, .positions = positions, .inv_freq = inv_freq, .y = expected,
-                      .interleaved = interleaved, .scale = 1.25f};
+        RopeArgs args{.x = x,
+                      .positions = positions,
+                      .inv_freq = inv_freq,
+                      .y = expected,
+                      .interleaved = interleaved,
+                      .scale = 1.25f};
         reference(args);
         args.y = y;
         table.rope(stream_, args);
@@ -247,14 +256,17 @@ TEST_F(RowKernels, ARowDoesNotDependOnOthers) {
     const Tensor all(DType::kF32, {90, 1000}), one(DType::kF32, {90, 1000});
     table.rms_norm(stream_, {.x = x, .residual = {}, .w = w, .sum = {}, .y = all});
     for (int64_t t = 0; t < 90; ++t)
-      table.rms_norm(stream_, {.x = x.view().slice(0, t, t + 1), .residual = {}, .w = w,
-                               .sum = {}, .y = one.view().slice(0, t, t + 1)});
+      table.rms_norm(stream_, {.x = x.view().slice(0, t, t + 1),
+                               .residual = {},
+                               .w = w,
+                               .sum = {},
+                               .y = one.view().slice(0, t, t + 1)});
     expect_same_bits(one, all);
     const Tensor all_gated(DType::kF32, {90, 500}), one_gated(DType::kF32, {90, 500});
     table.gated_activation(stream_, {.x = x, .y = all_gated});
     for (int64_t t = 0; t < 90; ++t)
-      table.gated_activation(stream_, {.x = x.view().slice(0, t, t + 1),
-                                       .y = one_gated.view().slice(0, t, t + 1)});
+      table.gated_activation(
+          stream_, {.x = x.view().slice(0, t, t + 1), .y = one_gated.view().slice(0, t, t + 1)});
     expect_same_bits(one_gated, all_gated);
   });
 }

@@ -176,8 +176,8 @@ BRAYTON_INLINE void store_i8(int8_t* p, I32 v) {
 #if defined(__AVX512F__)
   _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8((__m512i)v));
 #elif defined(__AVX2__)
-  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v),
-                                        _mm256_extracti128_si256((__m256i)v, 1));
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
   _mm_storel_epi64((__m128i*)p, _mm_packs_epi16(words, words));
 #elif defined(__SSE2__)
   const __m128i words = _mm_packs_epi32((__m128i)v, (__m128i)v);
