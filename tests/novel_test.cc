@@ -54,10 +54,13 @@ void expect_golden(LLM& llm) {
     EXPECT_EQ(completion.text, as_text(llm, completion.tokens));
     const auto& top = completion.tokens.at(0).top_logprobs;
     ASSERT_EQ(top.size(), 32u);
-    for (size_t i = 0; i < top.size(); ++i)
-      for (const TokenLogprob& got : top)
-        if (got.token == expected["top32_ids"][i].get<int32_t>())
+    for (size_t i = 0; i < top.size(); ++i) {
+      for (const TokenLogprob& got : top) {
+        if (got.token == expected["top32_ids"][i].get<int32_t>()) {
           EXPECT_NEAR(got.logprob, expected["top32_logprobs"][i].get<float>(), kTolerance) << i;
+        }
+      }
+    }
     EXPECT_EQ(top[0].token, expected["top32_ids"][0].get<int32_t>());
   }
 }
