@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a clone to an answer: installs what is missing, builds, fetches a small instruct model and
-# answers the prompt. A second run does only the last.
+# From a clone to an answer: installs what is missing, builds (for the GPU too, where there is one),
+# fetches a small instruct model and answers the prompt. A second run does only the last.
 #   scripts/quickstart.sh "What is the capital of France?"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,8 +13,14 @@ fi
 prompt="${1:-What is the capital of France?}"
 
 bash scripts/install-dependencies.sh
+# Who has no GPU needs no CUDA.
+cuda=""
+if [[ -e /dev/nvidiactl || -e /dev/dxg ]] && ! cuda="$(bash scripts/fetch-cuda.sh)"; then
+  printf 'NVRTC could not be fetched: without the CUDA toolkit, the build is for the CPU only\n' >&2
+fi
 # A folder that scripts/test.sh configured stays as it is: nothing needs building twice.
-if [[ ! -f build/release/build.ninja ]]; then
+if [[ ! -f build/release/build.ninja ]] ||
+  { [[ -n "$cuda" ]] && grep -q '^BRAYTON_CUDA_FOUND:INTERNAL=OFF' build/release/CMakeCache.txt; }; then
   cmake --preset release >&2
 fi
 # ninja says nothing on stdout that the answer could be mixed with.

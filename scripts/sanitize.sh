@@ -8,6 +8,7 @@ preset="${1:-asan}"
 
 bash scripts/install-dependencies.sh
 model="$(bash scripts/fetch-model.sh)"
+bash scripts/fetch-cuda.sh > /dev/null || (($? == 2))
 cmake --preset "$preset" -DBRAYTON_SMOLLM2="$model"
 ninja -C "build/$preset"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_stack_use_after_return=1}"

@@ -34,7 +34,8 @@ std::string as_text(const LLM& llm, const std::vector<TokenOutput>& tokens) {
 }
 
 void expect_golden(LLM& llm) {
-  for (const Json& expected : read_golden("novel-2m")["cases"]) {
+  const Json golden = read_golden("novel-2m");
+  for (const Json& expected : golden["cases"]) {
     const auto prompt = expected["prompt"].get<std::string>();
     SCOPED_TRACE(prompt);
     SamplingParams params = greedy(64);

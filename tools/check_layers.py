@@ -25,6 +25,7 @@ class Tree:
         self.third_party = rules.get("third_party", {})
         self.system = rules.get("system", {}).get("headers", [])
         self.listed = {f: name for name, row in self.layers.items() for f in row.get("files", [])}
+        self.include_roots = rules.get("include_roots", {})
         self.folders = [name for name, row in self.layers.items() if "files" not in row]
 
     def sources(self):
@@ -54,7 +55,9 @@ class Tree:
 
 
 def is_test(path):
-    return path.startswith("tests/") or path.endswith("_test.cc") or "/testing/" in path
+    name = Path(path).name
+    return (path.startswith("tests/") or name.endswith("_test.cc") or "/testing/" in path
+            or name.startswith("gpu_test"))
 
 
 def includes(tree, path):
@@ -62,7 +65,8 @@ def includes(tree, path):
     text = (tree.root / path).read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), 1):
         if match := INCLUDE.match(line):
-            yield number, match[1], match[2]
+            root = tree.include_roots.get(Path(path).suffix)
+            yield number, f"{root}/{match[1]}" if root and match[1] else match[1], match[2]
 
 
 def check_rules(tree):

@@ -44,6 +44,8 @@ struct RequestCallbacks {
 
 struct ExecutorOptions {
   int64_t max_queue_size = 0;  // waiting requests; 0: no limit
+  // Steps launched before the tokens of the oldest are known, 1 or 2; 0: 1 on a CPU, 2 on a GPU.
+  int64_t depth = 0;
 };
 
 // Counters since the start; a snapshot.

@@ -17,17 +17,21 @@
 namespace brayton {
 
 struct LoadOptions {
-  std::string device = "auto";   // "cpu", "cuda", "cuda:N"; auto: a GPU if there is one
-  std::optional<DType> dtype;    // f32, bf16, f16; absent: the checkpoint's
-  int threads = 0;               // CPU threads; 0: the cores of this process
-  std::string cpu_level;         // "baseline", "sse42", "avx2", "avx512"; empty: the best here
-  bool dummy_weights = false;    // random weights for a bare config.json
-  int64_t max_batch_size = 64;   // sequences in flight
-  int64_t max_num_tokens = 512;  // packed tokens of a step
-  int64_t max_seq_len = 0;       // longest sequence; 0: the model's
-  int64_t kv_block_size = 64;    // tokens
-  int64_t kv_bytes = 0;          // 0: what the batch needs, at most 1 GiB
-  bool profile = false;          // measure each op's time
+  std::string device = "auto";    // "cpu", "cuda", "cuda:N"; auto: a GPU if there is one
+  std::optional<DType> dtype;     // f32, bf16, f16; absent: the checkpoint's
+  int threads = 0;                // CPU threads; 0: the cores of this process
+  std::string cpu_level;          // "baseline", "sse42", "avx2", "avx512"; empty: the best here
+  bool dummy_weights = false;     // random weights for a bare config.json
+  int64_t max_batch_size = 0;     // sequences in flight; 0: 64 on a CPU, 256 on a GPU
+  int64_t max_num_tokens = 0;     // packed tokens of a step; 0: 512 on a CPU, 8192 on a GPU
+  int64_t max_seq_len = 0;        // longest sequence; 0: the model's
+  int64_t kv_block_size = 64;     // tokens
+  int64_t kv_bytes = 0;           // 0: what the batch needs; on a CPU at most 1 GiB
+  double memory_fraction = 0.9;   // of a GPU's free memory, for everything
+  bool profile = false;           // measure each op's time
+  std::string cache_dir;          // of kernels compiled for a GPU; empty: none
+  std::string library_dirs;       // where NVRTC and cuBLASLt may lie, separated by ':'
+  bool portable_kernels = false;  // on a GPU only what every one since Ampere has
   // What is being done ("load weights"), how much of it, of how much. May be empty.
   std::function<void(const std::string& stage, int64_t done, int64_t total)> progress;
 };

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "ops/activation.h"
+#include "ops/admit_slots.h"
+#include "ops/append_kv.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
@@ -11,6 +13,8 @@
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
 #include "ops/rope.h"
+#include "ops/sample.h"
+#include "ops/unpack_step.h"
 
 namespace brayton {
 
@@ -19,7 +23,7 @@ class Stream;
 template <class Args>
 using Kernel = void (*)(Stream& stream, const Args& args);
 
-// All rows are set. Activations are float32 on the CPU backend.
+// Activations are float32 on the CPU backend.
 struct KernelTable {
   Kernel<EmbeddingArgs> embedding = nullptr;
   Kernel<LinearArgs> linear = nullptr;
@@ -32,6 +36,11 @@ struct KernelTable {
   Kernel<BinaryArgs> binary = nullptr;
   Kernel<ScaleArgs> scale = nullptr;
   Kernel<GatherRowsArgs> gather_rows = nullptr;
+  // Only where the backend has them.
+  Kernel<AppendKvArgs> append_kv = nullptr;      // Fusions::append_kv
+  Kernel<UnpackStepArgs> unpack_step = nullptr;  // else a step's inputs are copied one by one
+  Kernel<AdmitSlotsArgs> admit_slots = nullptr;  // with sample: tokens are drawn on the device
+  Kernel<SampleArgs> sample = nullptr;
 };
 
 }  // namespace brayton

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "brayton/tensor_view.h"
+
 namespace brayton {
 
 class PackedWeight {
@@ -11,6 +13,7 @@ class PackedWeight {
   virtual ~PackedWeight() = default;
   virtual int64_t bytes() const = 0;  // device memory it takes beyond the raw weight
   virtual const std::string& tactic() const = 0;
+  virtual TensorView rows() const { return {}; }  // [N, K] where the layout is the plain one
 };
 
 }  // namespace brayton

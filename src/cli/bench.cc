@@ -29,7 +29,9 @@ void positive(const char* name, int64_t value) {
 
 LLM load(const BenchOptions& o) {
   LoadOptions options = load_options(o.model);
-  options.max_batch_size = std::max(options.max_batch_size, o.batch);
+  constexpr int64_t kLeastDefault = 64;  // sequences in flight on every device
+  if (options.max_batch_size > 0 || o.batch > kLeastDefault)
+    options.max_batch_size = std::max(options.max_batch_size, o.batch);
   options.profile = o.profile;
   return LLM(o.model.model, options);
 }
@@ -125,6 +127,7 @@ void add_bench(CLI::App& app) {
       ->type_name("FILE");
   many->add_flag("--profile", all->profile, "print the time of each op on stderr");
   many->callback([all] { bench_throughput_command(*all); });
+  add_bench_kernels(*bench);
 }
 
 }  // namespace brayton

@@ -20,6 +20,7 @@ namespace {
 struct BuildCommand {
   ModelOptions model;
   std::string output, dump_after;
+  std::vector<std::string> archs;
 };
 
 void check_pass(const std::string& name) {
@@ -46,6 +47,7 @@ Json to_json(const Engine& engine, const BuildReport& report, int64_t bytes) {
           {"seconds", report.seconds},
           {"passes", passes},
           {"kernels", kernels},
+          {"compiled_kernels", engine.kernels.size()},
           {"activation_bytes", report.compile.activation_bytes},
           {"activation_bytes_unshared", report.compile.activation_bytes_unshared}};
 }
@@ -62,8 +64,9 @@ void build(const BuildCommand& o) {
     };
   }
   BuildReport report;
-  const Engine engine = build_engine(o.model.model, *backend, options, &report);
+  Engine engine = build_engine(o.model.model, *backend, options, &report);
   const auto start = std::chrono::steady_clock::now();
+  for (const std::string& arch : o.archs) engine.kernels.merge(compile_kernels(engine, arch, load));
   ProgressBar bar;
   write_engine(engine, o.output,
                [&](int64_t done, int64_t total) { bar.show("write engine", done, total); });
@@ -93,6 +96,11 @@ void add_build(CLI::App& app) {
   command->add_option("-o,--output", o->output, "the engine file")->required()->type_name("FILE");
   command->add_option("--dump-after", o->dump_after, "print the graph after this pass")
       ->type_name("PASS");
+  command
+      ->add_option("--arch", o->archs,
+                   "compile kernels for these GPU architectures too: sm_90a,sm_80,...")
+      ->delimiter(',')
+      ->type_name("ARCH");
   command->callback([o] { build(*o); });
 }
 

@@ -11,5 +11,6 @@ void add_build(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_bench_kernels(CLI::App& bench);
 
 }  // namespace brayton

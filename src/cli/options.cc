@@ -1,6 +1,5 @@
 #include "cli/options.h"
 
-#include <charconv>
 #include <cstdlib>
 #include <memory>
 
@@ -9,20 +8,26 @@
 
 namespace brayton {
 
+void add_device_options(CLI::App& command, LoadOptions& load) {
+  command.add_option("--device", load.device,
+                     "cpu, cuda or cuda:N (default: a GPU if there is one)");
+  command.add_option("--threads", load.threads, "CPU threads (default: all cores)");
+  command.add_option("--cpu", load.cpu_level,
+                     "instruction set: baseline, sse42, avx2 or avx512 (default: the best here)");
+  command.add_flag("--portable-kernels", load.portable_kernels,
+                   "on a GPU, only what every one since Ampere has");
+}
+
 void add_model_options(CLI::App& command, ModelOptions& o) {
   command.add_option("model", o.model, "Hugging Face folder, GGUF file or engine file")
       ->required()
       ->type_name("MODEL");
-  command.add_option("--device", o.load.device,
-                     "cpu, cuda or cuda:N (default: a GPU if there is one)");
+  add_device_options(command, o.load);
   command
       .add_option("--dtype", o.dtype,
                   "type of activations and cache: float32, bfloat16 or float16 (default: the "
                   "checkpoint's)")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
-  command.add_option("--threads", o.load.threads, "CPU threads (default: all cores)");
-  command.add_option("--cpu", o.load.cpu_level,
-                     "instruction set: baseline, sse42, avx2 or avx512 (default: the best here)");
   command
       .add_option("--load-format", o.load_format,
                   "auto, or dummy: random weights for a bare config.json")
@@ -32,11 +37,48 @@ void add_model_options(CLI::App& command, ModelOptions& o) {
   command.add_option("--kv-block-size", o.load.kv_block_size, "tokens of a cache block");
   command.add_option("--kv-bytes", o.load.kv_bytes,
                      "size of the KV cache (0: what the batch needs)");
+  command
+      .add_option("--memory-fraction", o.load.memory_fraction,
+                  "share of a GPU's free memory to use")
+      ->capture_default_str();
   command.add_flag("--json", o.json, "print one JSON object on stdout");
+}
+
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+// Where compiled kernels and fetched CUDA libraries lie.
+std::string cache_dir() {
+  const std::string base = environment("XDG_CACHE_HOME");
+  if (!base.empty()) return base + "/brayton";
+  const std::string home = environment("HOME");
+  return home.empty() ? "" : home + "/.cache/brayton";
+}
+
+std::string library_dirs(const std::string& cache) {
+  std::string dirs;
+  const auto add = [&](const std::string& dir) { dirs += (dirs.empty() ? "" : ":") + dir; };
+  if (const std::string cuda = environment("CUDA_HOME"); !cuda.empty()) add(cuda + "/lib64");
+  if (!cache.empty()) add(cache + "/cuda-13.0/lib");
+  add("/usr/local/cuda/lib64");
+  return dirs;
+}
+
+}  // namespace
+
+void set_cache_folders(LoadOptions& load) {
+  const std::string cache = cache_dir();
+  load.cache_dir = cache.empty() ? "" : cache + "/kernels";
+  load.library_dirs = library_dirs(cache);
 }
 
 LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load = options.load;
+  set_cache_folders(load);
   if (options.dtype == "float32") load.dtype = DType::kF32;
   if (options.dtype == "bfloat16") load.dtype = DType::kBF16;
   if (options.dtype == "float16") load.dtype = DType::kF16;
@@ -46,79 +88,6 @@ LoadOptions load_options(const ModelOptions& options) {
     bar->show(stage, done, total);
   };
   return load;
-}
-
-namespace {
-
-std::pair<int32_t, float> parse_bias(const std::string& text) {
-  const size_t colon = text.find(':');
-  char* end = nullptr;
-  const std::string value = colon == std::string::npos ? "" : text.substr(colon + 1);
-  const float bias = std::strtof(value.c_str(), &end);
-  if (value.empty() || *end != '\0')
-    throw_error(ErrorCode::kInvalidArgument,
-                "[command line] --logit-bias must be ID:VALUE, got '{}'", text);
-  return {parse_ids(text.substr(0, colon), "--logit-bias").front(), bias};
-}
-
-}  // namespace
-
-void add_sampling_options(CLI::App& command, SamplingParams& p) {
-  const auto group = command.add_option_group("Sampling", "how tokens are drawn");
-  group->add_option("--max-tokens", p.max_tokens, "most tokens to generate")->capture_default_str();
-  group->add_option("--min-tokens", p.min_tokens, "no end before so many tokens");
-  group->add_option("--temperature", p.temperature, "0: always the most likely token");
-  group->add_option("--top-k", p.top_k, "only the K most likely tokens (0: all)");
-  group->add_option("--top-p", p.top_p, "only the most likely tokens that hold this probability");
-  group->add_option("--min-p", p.min_p,
-                    "only tokens with this share of the best one's probability");
-  group->add_option("--typical-p", p.typical_p, "only the most typical tokens of this probability");
-  group->add_option("--repetition-penalty", p.repetition_penalty, "above 1: repeat less");
-  group->add_option("--presence-penalty", p.presence_penalty,
-                    "subtracted from tokens already there");
-  group->add_option("--frequency-penalty", p.frequency_penalty, "subtracted per occurrence");
-  group->add_option("--seed", p.seed, "same seed, same text");
-  group->add_option("--logprobs", p.logprobs,
-                    "log-probabilities of the tokens and of the N most likely (with --json)");
-  group->add_option("--stop", p.stop, "end the text before this string; may be repeated")
-      ->type_name("TEXT")
-      ->allow_extra_args(false);
-  group
-      ->add_option_function<std::string>(
-          "--stop-token-ids",
-          [&p](const std::string& ids) { p.stop_token_ids = parse_ids(ids, "--stop-token-ids"); },
-          "end at one of these token ids: 1,2,3")
-      ->type_name("IDS");
-  group
-      ->add_option_function<std::vector<std::string>>(
-          "--logit-bias",
-          [&p](const std::vector<std::string>& all) {
-            for (const std::string& one : all) p.logit_bias.push_back(parse_bias(one));
-          },
-          "add to a token's logit, as ID:VALUE; may be repeated")
-      ->type_name("ID:VALUE")
-      ->allow_extra_args(false);
-  group->add_flag("--ignore-eos", p.ignore_eos, "go on after the model's end token");
-}
-
-std::vector<int32_t> parse_ids(const std::string& text, const std::string& option) {
-  std::vector<int32_t> ids;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while (true) {
-    while (at < end && *at == ' ') ++at;
-    int32_t id = 0;
-    const auto [next, fault] = std::from_chars(at, end, id);
-    if (fault != std::errc())
-      throw_error(ErrorCode::kInvalidArgument, "[command line] {} must be ids like 1,2,3, got '{}'",
-                  option, text);
-    ids.push_back(id);
-    if (next == end) return ids;
-    if (*next != ',')
-      throw_error(ErrorCode::kInvalidArgument, "[command line] {} must be ids like 1,2,3, got '{}'",
-                  option, text);
-    at = next + 1;
-  }
 }
 
 }  // namespace brayton

@@ -17,7 +17,11 @@ struct ModelOptions {
   bool json = false;
 };
 
-// MODEL, --device, --dtype, --threads, --cpu, --load-format, limits of the batch, --json.
+// --device, --threads, --cpu, --portable-kernels.
+void add_device_options(CLI::App& command, LoadOptions& load);
+// Where compiled kernels and CUDA's libraries lie, by the environment.
+void set_cache_folders(LoadOptions& load);
+// The device's options, MODEL, --dtype, --load-format, limits of the batch, --json.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 // The LoadOptions they mean; with a progress bar when stderr is a terminal.

@@ -44,6 +44,8 @@ class Engine {
   EngineText text;
   std::string graph;  // text form, after the passes
   Plan plan;
+  // Compiled kernels by key; a device takes those that fit it and compiles the others.
+  std::map<std::string, std::vector<std::byte>> kernels;
 
   // Tensors lie in a map that `owner` keeps alive.
   std::map<std::string, TensorView> weights;

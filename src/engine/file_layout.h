@@ -14,7 +14,7 @@ class MappedFile;
 
 inline constexpr char kEngineMagic[8] = {'B', 'R', 'A', 'Y', 'T', 'O', 'N', '\x1a'};
 inline constexpr uint32_t kEngineMajor = 1;  // another one cannot be read
-inline constexpr uint32_t kEngineMinor = 0;  // newer ones add sections and fields
+inline constexpr uint32_t kEngineMinor = 1;  // newer ones add sections and fields
 inline constexpr int64_t kSectionAlignment = 64;
 inline constexpr int64_t kWeightsAlignment = 4096;  // of the section "weights"
 inline constexpr int64_t kTensorAlignment = 64;     // within it

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 
@@ -28,6 +29,7 @@ class Reader {
       engine.weights =
           weights_from_json(json("weight_index"), section("weights"), where("weight_index"));
     });
+    if (has("kernel_index")) in("kernel_index", [&] { read_kernels(engine); });
     in("plan", [&] {
       engine.plan = plan_from_json(json("plan"), where("plan"));
       check_agreement(engine);
@@ -38,6 +40,18 @@ class Reader {
  private:
   std::string where(const char* name) const {
     return format("{}: section '{}'", file_.path(), name);
+  }
+
+  bool has(const std::string& name) const {
+    return std::ranges::any_of(sections_, [&](const Section& s) { return s.name == name; });
+  }
+
+  void read_kernels(Engine& engine) const {
+    for (const auto& [key, image] :
+         weights_from_json(json("kernel_index"), section("kernels"), where("kernel_index"))) {
+      const auto* begin = static_cast<const std::byte*>(image.data);
+      engine.kernels[key].assign(begin, begin + image.bytes());
+    }
   }
 
   std::span<const std::byte> section(const std::string& name) const {

@@ -79,6 +79,25 @@ SectionEntry entry_of(const std::string& name, uint64_t offset, uint64_t bytes) 
   return entry;
 }
 
+std::map<std::string, TensorView> kernel_views(
+    const std::map<std::string, std::vector<std::byte>>& kernels) {
+  std::map<std::string, TensorView> views;
+  for (const auto& [key, image] : kernels)
+    views[key] = {image.data(), DType::kU8, Shape{static_cast<int64_t>(image.size())}};
+  return views;
+}
+
+// As make_weight_index() places them.
+std::string packed(const std::map<std::string, TensorView>& tensors) {
+  std::string bytes;
+  for (const auto& [name, tensor] : tensors) {
+    bytes.resize(
+        static_cast<size_t>(round_up(static_cast<int64_t>(bytes.size()), kTensorAlignment)));
+    bytes.append(tensor.as<const char>(), static_cast<size_t>(tensor.bytes()));
+  }
+  return bytes;
+}
+
 void write_weights(const Engine& engine, SectionStream& stream) {
   for (const auto& [name, tensor] : engine.weights) {
     stream.pad(kTensorAlignment);
@@ -93,7 +112,7 @@ void write_engine(const Engine& engine, const std::string& path, const Progress&
   const WeightIndex index = make_weight_index(engine.weights);
   const std::string tokenizer(reinterpret_cast<const char*>(engine.text.tokenizer.data()),
                               engine.text.tokenizer.size());
-  const std::pair<std::string, std::string> texts[] = {
+  std::vector<std::pair<std::string, std::string>> texts = {
       {"model", json_text(to_json(engine.model), "model")},
       {"plan", json_text(to_json(engine.plan), "plan")},
       {"graph", engine.graph},
@@ -101,9 +120,14 @@ void write_engine(const Engine& engine, const std::string& path, const Progress&
       {"tokenizer", tokenizer},
       {"weight_index", json_text(index.json, "weight_index")},
   };
+  if (!engine.kernels.empty()) {
+    const std::map<std::string, TensorView> images = kernel_views(engine.kernels);
+    texts.emplace_back("kernel_index", json_text(make_weight_index(images).json, "kernel_index"));
+    texts.emplace_back("kernels", packed(images));
+  }
 
   std::vector<SectionEntry> table;
-  const int64_t count = std::size(texts) + 1;
+  const auto count = static_cast<int64_t>(texts.size()) + 1;
   int64_t end = sizeof(EngineHeader) + count * sizeof(SectionEntry);
   for (const auto& [name, text] : texts) {
     end = round_up(end, kSectionAlignment);
@@ -117,7 +141,7 @@ void write_engine(const Engine& engine, const std::string& path, const Progress&
   OutputFile file(path);
   for (size_t i = 0; i < table.size(); ++i) {
     SectionStream stream(file, table[i].offset, progress, end);
-    if (i < std::size(texts))
+    if (i < texts.size())
       stream.put(std::as_bytes(std::span(texts[i].second)));
     else
       write_weights(engine, stream);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/format.h"
+#include "sampling/device_sampler.h"
 #include "sampling/sampler.h"
 
 namespace brayton {
@@ -64,6 +65,7 @@ std::unique_ptr<ActiveRequest> make_active_request(Request request, RequestCallb
   if (!request.sampling.ignore_eos) active->end_ids = limits.eos_token_ids;
   for (int32_t id : request.sampling.stop_token_ids)
     if (!contains(active->end_ids, id)) active->end_ids.push_back(id);
+  if (limits.on_device) DeviceSampler::check_limits(request.sampling, active->end_ids.size());
   active->return_logits = request.return_logits;
   active->sampling = std::move(request.sampling);
   active->callbacks = std::move(callbacks);
@@ -71,15 +73,13 @@ std::unique_ptr<ActiveRequest> make_active_request(Request request, RequestCallb
   return active;
 }
 
-FinishReason finish_reason_after_token(const ActiveRequest& request,
+FinishReason finish_reason_after_token(const ActiveRequest& request, int32_t token, int64_t length,
                                        const std::vector<int32_t>& eos_token_ids) {
-  const Sequence& sequence = request.sequence;
-  const int32_t token = sequence.tokens.back();
   if (contains(request.end_ids, token)) {
     const bool eos = !request.sampling.ignore_eos && contains(eos_token_ids, token);
     return eos ? FinishReason::kEos : FinishReason::kStop;
   }
-  return sequence.length() >= sequence.max_length ? FinishReason::kLength : FinishReason::kNone;
+  return length >= request.sequence.max_length ? FinishReason::kLength : FinishReason::kNone;
 }
 
 }  // namespace brayton

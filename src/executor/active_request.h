@@ -20,6 +20,7 @@ struct RequestLimits {
   int64_t max_positions = 0;           // of the model
   int64_t cache_tokens = 0;            // of the whole pool
   std::vector<int32_t> eos_token_ids;  // within the vocabulary
+  bool on_device = false;              // tokens are drawn there, within DeviceSampler's limits
 
   int64_t capacity() const { return std::min(max_positions, cache_tokens); }
 };
@@ -36,6 +37,7 @@ struct ActiveRequest {
   RequestResult result;
   Clock::time_point enqueued;
   bool has_sampler_slot = false;
+  int steps_under_way = 0;  // launched, not yet committed
 
   double milliseconds_since_enqueue() const {
     return std::chrono::duration<double, std::milli>(Clock::now() - enqueued).count();
@@ -47,9 +49,9 @@ struct ActiveRequest {
 std::unique_ptr<ActiveRequest> make_active_request(Request request, RequestCallbacks callbacks,
                                                    const RequestLimits& limits);
 
-// Why this generated token ends the request: kEos, kStop, kLength; kNone when it goes on.
-// The token is the last of the sequence.
-FinishReason finish_reason_after_token(const ActiveRequest& request,
+// Why `token`, after which the sequence is `length` tokens long, ends the request: kEos, kStop,
+// kLength; kNone when it goes on.
+FinishReason finish_reason_after_token(const ActiveRequest& request, int32_t token, int64_t length,
                                        const std::vector<int32_t>& eos_token_ids);
 
 }  // namespace brayton

@@ -24,6 +24,7 @@ RequestLimits request_limits(const Program& program) {
   RequestLimits limits;
   limits.vocab_size = model.vocab_size;
   limits.max_positions = model.max_positions;
+  limits.on_device = program.samples_on_device();
   limits.cache_tokens = options.kv_blocks * options.kv_block_size;
   for (int32_t id : model.eos_token_ids)
     if (id >= 0 && id < model.vocab_size) limits.eos_token_ids.push_back(id);
@@ -42,7 +43,7 @@ struct Executor::State {
       : program(std::move(p)),
         options(o),
         limits(request_limits(*program)),
-        loop(*program, limits, inbox, counters),
+        loop(*program, limits, o.depth, inbox, counters),
         thread([this] { loop.run(); }) {}
 
   const std::shared_ptr<Program> program;
@@ -70,6 +71,9 @@ Executor::Executor(std::shared_ptr<Program> program, const ExecutorOptions& opti
     throw_error(ErrorCode::kInvalidArgument,
                 "[executor] max_queue_size must be >= 0 (0: no limit), got {}",
                 options.max_queue_size);
+  if (options.depth < 0 || options.depth > 2)
+    throw_error(ErrorCode::kInvalidArgument,
+                "[executor] depth must be 0 (by device), 1 or 2, got {}", options.depth);
   state_ = std::make_unique<State>(std::move(program), options);
 }
 

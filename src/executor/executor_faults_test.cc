@@ -12,8 +12,12 @@
 namespace brayton {
 namespace {
 
-TEST(ExecutorFaults, ACallbackCancelsOrBreaksItsOwnRequestOnly) {
-  Executor executor(make_program());
+// With one step under way at a time, and with two.
+class ExecutorFaults : public testing::TestWithParam<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Depth, ExecutorFaults, testing::Values(1, 2));
+
+TEST_P(ExecutorFaults, ACallbackCancelsOrBreaksItsOwnRequestOnly) {
+  Executor executor(make_program(), {.depth = GetParam()});
   const Ids prompt = prompt_that_goes_on_for(20);
   const auto with = [&](std::function<bool(const TokenOutput&)> on_token) {
     return executor.enqueue(make_request(prompt, 20), {std::move(on_token), {}});
@@ -45,7 +49,7 @@ TEST(ExecutorFaults, ACallbackCancelsOrBreaksItsOwnRequestOnly) {
   expect_idle(executor);
 }
 
-TEST(ExecutorFaults, CancelsWhatWaitsAndWhatRuns) {
+TEST_P(ExecutorFaults, CancelsWhatWaitsAndWhatRuns) {
   ProgramOptions options = default_options();
   options.max_sequences = 1;
   auto program = make_program(options);
@@ -53,7 +57,7 @@ TEST(ExecutorFaults, CancelsWhatWaitsAndWhatRuns) {
   program->before_run = [&](const StepInputs& in) {
     if (in.positions[0] > 0) gate.pass();  // the first decode step
   };
-  Executor executor(program);
+  Executor executor(program, {.depth = GetParam()});
   const RequestId running = executor.enqueue(make_request(prompt_that_goes_on_for(20), 20));
   const RequestId waiting = executor.enqueue(make_request({1}, 20));
   const RequestId next = executor.enqueue(make_request(prompt_that_goes_on_for(5), 5));
@@ -67,7 +71,7 @@ TEST(ExecutorFaults, CancelsWhatWaitsAndWhatRuns) {
   gate.open();
   RequestResult result = executor.await(running);
   EXPECT_EQ(result.finish_reason, FinishReason::kCancelled);
-  EXPECT_EQ(result.tokens.size(), 2u);  // the prompt's and that of the step that was under way
+  EXPECT_EQ(result.tokens.size(), 3u - GetParam());  // of a step under way: lost
   result = executor.await(waiting);
   EXPECT_EQ(result.finish_reason, FinishReason::kCancelled);
   EXPECT_TRUE(result.tokens.empty());
@@ -76,7 +80,7 @@ TEST(ExecutorFaults, CancelsWhatWaitsAndWhatRuns) {
   expect_idle(executor);
 }
 
-TEST(ExecutorFaults, AFaultOfAStepEndsItsRequestsAndTheLoopGoesOn) {
+TEST_P(ExecutorFaults, AFaultOfAStepEndsItsRequestsAndTheLoopGoesOn) {
   for (const bool standard : {true, false}) {
     auto program = make_program();
     std::atomic<bool> armed = true;
@@ -86,20 +90,21 @@ TEST(ExecutorFaults, AFaultOfAStepEndsItsRequestsAndTheLoopGoesOn) {
         throw 42;
       }
     };
-    Executor executor(program);
+    Executor executor(program, {.depth = GetParam()});
     const Ids prompt = prompt_that_goes_on_for(20);
     const RequestResult failed = executor.await(executor.enqueue(make_request(prompt, 20)));
     EXPECT_EQ(failed.finish_reason, FinishReason::kError);
     EXPECT_EQ(failed.error,
               standard ? "[cuda] the device is lost" : "an exception that is no std::exception");
-    EXPECT_EQ(failed.tokens.size(), 3u);  // positions 5 to 7
+    EXPECT_EQ(failed.tokens.size(),
+              4u - GetParam());  // those of a step under way are lost  // positions 5 to 7
     const RequestResult sound = executor.await(executor.enqueue(make_request(prompt, 20)));
     EXPECT_EQ(ids_of(sound), FakeProgram::greedy_answer(prompt, 20));
     expect_idle(executor);
   }
 }
 
-TEST(ExecutorFaults, BrokenLogitsEndTheirOwnRequestOnly) {
+TEST_P(ExecutorFaults, BrokenLogitsEndTheirOwnRequestOnly) {
   auto program = make_program();
   constexpr int32_t kMark = 95;  // a prompt of this token gets NaN
   program->after_run = [](const StepInputs& in, std::vector<float>& logits) {
@@ -107,7 +112,7 @@ TEST(ExecutorFaults, BrokenLogitsEndTheirOwnRequestOnly) {
       if (in.token_ids[in.logit_rows[r]] == kMark)
         logits[r * FakeProgram::kVocab + 5] = std::nanf("");
   };
-  Executor executor(program);
+  Executor executor(program, {.depth = GetParam()});
   const auto has_mark = [&](const Ids& ids) {
     return std::find(ids.begin(), ids.end(), kMark) != ids.end();
   };
@@ -131,13 +136,13 @@ TEST(ExecutorFaults, BrokenLogitsEndTheirOwnRequestOnly) {
   expect_idle(executor);
 }
 
-TEST(ExecutorFaults, TheQueueHasALimit) {
+TEST_P(ExecutorFaults, TheQueueHasALimit) {
   ProgramOptions options = default_options();
   options.max_sequences = 1;
   auto program = make_program(options);
   Gate gate;
   program->before_run = [&](const StepInputs&) { gate.pass(); };
-  Executor executor(program, {.max_queue_size = 2});
+  Executor executor(program, {.max_queue_size = 2, .depth = GetParam()});
   const RequestId running = executor.enqueue(make_request({1}, 2));
   gate.wait_for_arrival();
   const RequestId first = executor.enqueue(make_request({2}, 2));
@@ -151,8 +156,8 @@ TEST(ExecutorFaults, TheQueueHasALimit) {
   EXPECT_THROW(Executor(make_program(), {.max_queue_size = -1}), Error);
 }
 
-TEST(ExecutorFaults, BadRequestsAreRefusedAtOnce) {
-  Executor executor(make_program());
+TEST_P(ExecutorFaults, BadRequestsAreRefusedAtOnce) {
+  Executor executor(make_program(), {.depth = GetParam()});
   EXPECT_EQ(enqueue_error(executor, make_request({}, 5)),
             "[request] prompt must hold at least one token id, got none");
   EXPECT_EQ(enqueue_error(executor, make_request({1, 97}, 5)),
@@ -178,7 +183,7 @@ TEST(ExecutorFaults, BadRequestsAreRefusedAtOnce) {
   expect_idle(executor);
 }
 
-TEST(ExecutorFaults, TheDestructorCancelsAndEveryoneHearsOnce) {
+TEST_P(ExecutorFaults, TheDestructorCancelsAndEveryoneHearsOnce) {
   auto program = make_program();
   Gate gate;
   program->before_run = [&](const StepInputs&) { gate.pass(); };
@@ -214,8 +219,8 @@ TEST(ExecutorFaults, TheDestructorCancelsAndEveryoneHearsOnce) {
   EXPECT_EQ(late, "[executor] must not be shutting down to take a request");
 }
 
-TEST(ExecutorFaults, AwaitHandsAResultOverOnce) {
-  Executor executor(make_program());
+TEST_P(ExecutorFaults, AwaitHandsAResultOverOnce) {
+  Executor executor(make_program(), {.depth = GetParam()});
   const RequestId id = executor.enqueue(make_request({1}, 2));
   executor.await(id);
   for (RequestId unknown : {id, RequestId{0}, RequestId{77}}) {

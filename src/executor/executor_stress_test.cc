@@ -36,7 +36,11 @@ Request random_request(std::mt19937_64& random) {
   return request;
 }
 
-TEST(ExecutorStress, ARequestIsTheSameAloneAndAmidThirtyOneOthers) {
+// With one step under way at a time, and with two.
+class ExecutorStress : public testing::TestWithParam<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Depth, ExecutorStress, testing::Values(1, 2));
+
+TEST_P(ExecutorStress, ARequestIsTheSameAloneAndAmidThirtyOneOthers) {
   const uint64_t seed = 17;
   std::mt19937_64 random(seed);
   for (int round = 0; round < 8; ++round) {
@@ -46,10 +50,10 @@ TEST(ExecutorStress, ARequestIsTheSameAloneAndAmidThirtyOneOthers) {
     request.sampling.logprobs = 3;
     RequestResult alone;
     {
-      Executor executor(std::make_shared<FakeProgram>(small_options()));
+      Executor executor(std::make_shared<FakeProgram>(small_options()), {.depth = GetParam()});
       alone = executor.await(executor.enqueue(request));
     }
-    Executor executor(std::make_shared<FakeProgram>(small_options()));
+    Executor executor(std::make_shared<FakeProgram>(small_options()), {.depth = GetParam()});
     std::vector<RequestId> others;
     for (int i = 0; i < 15; ++i) others.push_back(executor.enqueue(random_request(random)));
     const uint64_t shuffle = random();
@@ -82,7 +86,7 @@ struct Record {
   Ids tokens;
 };
 
-TEST(ExecutorStress, SeveralClientsCancelsAndFaults) {
+TEST_P(ExecutorStress, SeveralClientsCancelsAndFaults) {
   constexpr int kClients = 4, kRequests = 150;
   const uint64_t seed = 4242;
   auto program = std::make_shared<FakeProgram>(small_options());
@@ -93,7 +97,7 @@ TEST(ExecutorStress, SeveralClientsCancelsAndFaults) {
   std::vector<std::vector<Record>> records;
   for (int c = 0; c < kClients; ++c) records.emplace_back(kRequests);
   {
-    Executor executor(program, {.max_queue_size = 64});
+    Executor executor(program, {.max_queue_size = 64, .depth = GetParam()});
     std::vector<std::thread> clients;
     for (int c = 0; c < kClients; ++c)
       clients.emplace_back([&, c] {

@@ -12,8 +12,12 @@
 namespace brayton {
 namespace {
 
-TEST(Executor, AnswersAsTheModelAloneWould) {
-  Executor executor(make_program());
+// With one step under way at a time, and with two.
+class ExecutorTest : public testing::TestWithParam<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Depth, ExecutorTest, testing::Values(1, 2));
+
+TEST_P(ExecutorTest, AnswersAsTheModelAloneWould) {
+  Executor executor(make_program(), {.depth = GetParam()});
   std::vector<RequestId> ids;
   for (uint64_t i = 0; i < 20; ++i)
     ids.push_back(executor.enqueue(make_request(random_prompt(i, 1 + 7 * i), 30)));
@@ -30,8 +34,8 @@ TEST(Executor, AnswersAsTheModelAloneWould) {
   expect_idle(executor);
 }
 
-TEST(Executor, EndsByEosStopIdOrLength) {
-  Executor executor(make_program());
+TEST_P(ExecutorTest, EndsByEosStopIdOrLength) {
+  Executor executor(make_program(), {.depth = GetParam()});
   Request request = make_request(prompt_that_ends_after(9), 50);
   const Ids answer = FakeProgram::greedy_answer(request.prompt, 50);
   RequestResult result = executor.await(executor.enqueue(request));
@@ -61,7 +65,7 @@ TEST(Executor, EndsByEosStopIdOrLength) {
   for (size_t i = 0; i < 12; ++i) EXPECT_NE(result.tokens[i].token, FakeProgram::kEos);
 }
 
-TEST(Executor, ChunkedPrefillEqualsWhole) {
+TEST_P(ExecutorTest, ChunkedPrefillEqualsWhole) {
   Request request = make_request(prompt_that_goes_on_for(10), 10);
   request.prompt = random_prompt(3, 200);
   request.prompt_logprobs = true;
@@ -82,8 +86,8 @@ TEST(Executor, ChunkedPrefillEqualsWhole) {
   }
 }
 
-TEST(Executor, PromptLogprobsAndLogitsAreTheModels) {
-  Executor executor(make_program());
+TEST_P(ExecutorTest, PromptLogprobsAndLogitsAreTheModels) {
+  Executor executor(make_program(), {.depth = GetParam()});
   Request request = make_request(random_prompt(8, 40), 0);  // the prompt only
   request.prompt_logprobs = true;
   request.return_logits = true;
@@ -107,8 +111,8 @@ TEST(Executor, PromptLogprobsAndLogitsAreTheModels) {
   expect_idle(executor);
 }
 
-TEST(Executor, StreamsEveryTokenThenFinishesOnce) {
-  Executor executor(make_program());
+TEST_P(ExecutorTest, StreamsEveryTokenThenFinishesOnce) {
+  Executor executor(make_program(), {.depth = GetParam()});
   const Ids prompt = prompt_that_ends_after(12);
   Ids streamed;
   int finishes = 0;
@@ -128,11 +132,11 @@ TEST(Executor, StreamsEveryTokenThenFinishesOnce) {
   EXPECT_EQ(finishes, 1);
 }
 
-TEST(Executor, CallbacksMayEnqueueAndCancelButNotAwait) {
+TEST_P(ExecutorTest, CallbacksMayEnqueueAndCancelButNotAwait) {
   auto program = make_program();
   Gate gate;
   program->before_run = [&](const StepInputs&) { gate.pass(); };
-  Executor executor(program);
+  Executor executor(program, {.depth = GetParam()});
   const Ids prompt = prompt_that_goes_on_for(20);
   std::promise<RequestId> follower;
   std::string await_error;
@@ -157,12 +161,12 @@ TEST(Executor, CallbacksMayEnqueueAndCancelButNotAwait) {
             "[await] must not be called from a callback: the loop would wait for itself");
 }
 
-TEST(Executor, TheAnswerEndsWhereThePositionsOrTheCacheEnd) {
+TEST_P(ExecutorTest, TheAnswerEndsWhereThePositionsOrTheCacheEnd) {
   ProgramOptions options = default_options();
   for (int64_t blocks : {256, 10}) {
     options.kv_blocks = blocks;
     const int64_t capacity = std::min<int64_t>(512, blocks * 4);
-    Executor executor(make_program(options));
+    Executor executor(make_program(options), {.depth = GetParam()});
     Request request = make_request(random_prompt(1, static_cast<size_t>(capacity - 6)),
                                    std::numeric_limits<int64_t>::max());
     request.sampling.ignore_eos = true;
@@ -176,8 +180,8 @@ TEST(Executor, TheAnswerEndsWhereThePositionsOrTheCacheEnd) {
   }
 }
 
-TEST(Executor, WithoutASeedAnswersDifferWithOneTheyDoNot) {
-  Executor executor(make_program());
+TEST_P(ExecutorTest, WithoutASeedAnswersDifferWithOneTheyDoNot) {
+  Executor executor(make_program(), {.depth = GetParam()});
   Request request = make_request(prompt_that_goes_on_for(30), 30);
   request.sampling.temperature = 3.0;
   request.sampling.ignore_eos = true;
@@ -190,8 +194,8 @@ TEST(Executor, WithoutASeedAnswersDifferWithOneTheyDoNot) {
   EXPECT_EQ(ids_of(another.await(another.enqueue(request))), first);
 }
 
-TEST(Executor, StatsCountStepsTokensAndTime) {
-  Executor executor(make_program());
+TEST_P(ExecutorTest, StatsCountStepsTokensAndTime) {
+  Executor executor(make_program(), {.depth = GetParam()});
   for (int i = 0; i < 3; ++i) {
     Request request = make_request(random_prompt(4, 100), 10);
     request.sampling.ignore_eos = true;

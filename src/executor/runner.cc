@@ -14,6 +14,7 @@ Runner::Runner(Program& program) : program_(program) {
   inputs_.positions.reserve(tokens);
   inputs_.query_offsets.reserve(sequences + 1);
   inputs_.kv_lengths.reserve(sequences);
+  inputs_.slots.reserve(sequences);
   inputs_.logit_rows.reserve(static_cast<size_t>(options.max_logit_rows));
 }
 
@@ -32,6 +33,8 @@ void Runner::prepare(const StepPlan& plan) {
     const auto packed = static_cast<int32_t>(in.tokens());
     in.query_offsets.push_back(packed);
     in.kv_lengths.push_back(static_cast<int32_t>(end));
+    in.slots.push_back(static_cast<int32_t>(sequence.slot));
+    if (entry.tokens == 1 && in.decodes + 1 == in.sequences()) ++in.decodes;
     for (int64_t row = packed - entry.rows; row < packed; ++row)
       in.logit_rows.push_back(static_cast<int32_t>(row));
     columns = std::max(columns, sequence.blocks.size());
@@ -44,8 +47,8 @@ void Runner::prepare(const StepPlan& plan) {
   }
 }
 
-TensorView Runner::run() {
-  TensorView logits = program_.run(inputs_);
+TensorView Runner::host_logits() {
+  TensorView logits = program_.host_logits();
   if (inputs_.rows() > 0) {
     BRAYTON_CHECK(logits.dtype == DType::kF32 && logits.rank() == 2);
     BRAYTON_CHECK_GE(logits.dim(0), inputs_.rows());

@@ -14,9 +14,11 @@ class Runner {
 
   // Packs the scheduled tokens, and lists their logit rows, in the plan's order.
   void prepare(const StepPlan& plan);
-  // Runs what was prepared. [rows, vocab] f32, valid until the next run. Throws what
-  // Program::run throws, and Error(kInternal) for logits of another shape.
-  TensorView run();
+  // Enqueues what was prepared. Throws what Program::launch throws.
+  void launch() { program_.launch(inputs_); }
+  // Of the step launched last, when it has ended. [rows, vocab] f32, valid until the next launch.
+  // Throws Error(kInternal) for logits of another shape.
+  TensorView host_logits();
 
   const StepInputs& inputs() const { return inputs_; }
 

@@ -12,7 +12,7 @@ std::string inspect_json(const std::string& model, const LoadOptions& options) {
   const auto backend = open_device(options);
   const BuiltModel built = build_model(model, *backend, build_options(options));
   const Engine& engine = built.engine;
-  const ProgramOptions limits = program_options(options, engine);
+  const ProgramOptions limits = program_options(options, engine, *backend);
   const MemoryPlan memory = Program::plan_memory(engine, *backend, limits);
   const EngineModel& m = engine.model;
 
@@ -48,6 +48,7 @@ std::string inspect_json(const std::string& model, const LoadOptions& options) {
                 {"kv", memory.kv},
                 {"activations", memory.activations},
                 {"activations_unshared", memory.activations_unshared},
+                {"inputs", memory.inputs},
                 {"total", memory.total()}}},
               {"limits",
                {{"max_num_tokens", limits.max_tokens},

@@ -66,7 +66,8 @@ LLM::LLM(const std::string& model, const LoadOptions& options) : state_(std::mak
   const auto progress = [&](int64_t done, int64_t total) {
     if (options.progress) options.progress("load weights", done, total);
   };
-  s.program = Program::load(s.engine, *s.backend, program_options(options, *s.engine), progress);
+  s.program = Program::load(s.engine, *s.backend, program_options(options, *s.engine, *s.backend),
+                            progress);
   s.tokenizer = tokenizer.get();
   const EngineText& text = s.engine->text;
   if (!text.chat_template.empty())

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/format.h"
+#include "llm/device.h"
 
 namespace brayton {
 
@@ -10,7 +11,8 @@ BuildOptions build_options(const LoadOptions& options) {
   return {.dtype = options.dtype, .dummy_weights = options.dummy_weights};
 }
 
-ProgramOptions program_options(const LoadOptions& options, const Engine& engine) {
+ProgramOptions program_options(const LoadOptions& options, const Engine& engine,
+                               const Backend& backend) {
   const auto in_range = [](const char* name, int64_t value, int64_t low, int64_t high) {
     if (value < low || value > high)
       throw_error(ErrorCode::kInvalidArgument, "[load] {} must be in [{}, {}], got {}", name, low,
@@ -20,14 +22,29 @@ ProgramOptions program_options(const LoadOptions& options, const Engine& engine)
   constexpr int64_t kMany = int64_t{1} << 20;
   in_range("max_seq_len", options.max_seq_len, 0, engine.model.max_positions);
   ProgramOptions result;
-  result.max_tokens = in_range("max_num_tokens", options.max_num_tokens, 1, kMany);
-  result.max_sequences = in_range("max_batch_size", options.max_batch_size, 1, kMany);
+  const bool gpu = backend.kind() != "cpu";
+  result.max_tokens = in_range("max_num_tokens", options.max_num_tokens, 0, kMany);
+  if (result.max_tokens == 0) result.max_tokens = gpu ? 8192 : 512;
+  result.max_sequences = in_range("max_batch_size", options.max_batch_size, 0, kMany);
+  if (result.max_sequences == 0) result.max_sequences = gpu ? 256 : 64;
+  result.max_sequences = std::min(result.max_sequences, result.max_tokens);
   // A decode step needs a row for every sequence.
   result.max_logit_rows = std::max<int64_t>(64, result.max_sequences);
   result.kv_block_size = in_range("kv_block_size", options.kv_block_size, 1, kMany);
   result.kv_bytes = in_range("kv_bytes", options.kv_bytes, 0, int64_t{1} << 50);
+  result.memory_fraction = options.memory_fraction;
   result.profile = options.profile;
   return result;
+}
+
+KernelImages compile_kernels(const Engine& engine, const std::string& arch,
+                             const LoadOptions& options) {
+  const auto backend = open_architecture(arch, options);
+  const auto progress = [&](int64_t done, int64_t total) {
+    if (options.progress) options.progress("compile for " + arch, done, total);
+  };
+  return Program::compile_kernels(engine, *backend, program_options(options, engine, *backend),
+                                  progress);
 }
 
 }  // namespace brayton

@@ -9,6 +9,10 @@ namespace brayton {
 
 BuildOptions build_options(const LoadOptions& options);
 // Throws Error(kInvalidArgument) naming the option.
-ProgramOptions program_options(const LoadOptions& options, const Engine& engine);
+ProgramOptions program_options(const LoadOptions& options, const Engine& engine,
+                               const Backend& backend);
+// Every kernel that the engine's steps need on GPUs of `arch`; needs no GPU.
+KernelImages compile_kernels(const Engine& engine, const std::string& arch,
+                             const LoadOptions& options);
 
 }  // namespace brayton

@@ -25,6 +25,8 @@ constexpr std::pair<ActivationKind, std::string_view> kNames[] = {
     {ActivationKind::kGeluTanh, "gelu_pytorch_tanh"},
 };
 
+}  // namespace
+
 double activate(ActivationKind kind, double x) {
   switch (kind) {
     case ActivationKind::kSilu:
@@ -39,8 +41,6 @@ double activate(ActivationKind kind, double x) {
   }
   return x;
 }
-
-}  // namespace
 
 std::string_view activation_name(ActivationKind kind) {
   for (const auto& [each, name] : kNames)

@@ -17,6 +17,8 @@ enum class ActivationKind {
 std::string_view activation_name(ActivationKind kind);       // "silu", "gelu", "gelu_tanh", "relu"
 ActivationKind activation_from_name(std::string_view name);  // also HF's: "gelu_new", "swish", ...
 
+double activate(ActivationKind kind, double x);
+
 struct ActivationArgs {
   TensorView x;  // [T, D]; rows may be strided
   TensorView y;  // [T, D]; may alias x

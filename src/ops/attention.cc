@@ -70,8 +70,8 @@ void attend(const AttentionArgs& args, int64_t s, int64_t t, int64_t position, i
 void check(const AttentionArgs& args) {
   DimCheck dims("attention");
   dims.dims(args.q, "q", {"T", "heads", "head_dim"})
-      .dims(args.k, "k", {"T", "kv_heads", "head_dim"})
-      .dims(args.v, "v", {"T", "kv_heads", "head_dim"})
+      .dims_if(args.k, "k", {"T", "kv_heads", "head_dim"})
+      .dims_if(args.v, "v", {"T", "kv_heads", "head_dim"})
       .dims(args.cache, "cache", {"blocks", "2", "kv_heads", "block_size", "head_dim"})
       .dims(args.kv_lengths, "kv_lengths", {"S"})
       .dims(args.query_offsets, "query_offsets", {"S+1"})
@@ -81,6 +81,8 @@ void check(const AttentionArgs& args) {
       .activations({{&args.q, "q"}, {&args.k, "k"}, {&args.v, "v"}, {&args.y, "y"}})
       .activations({{&args.cache, "cache"}})
       .contiguous(args.cache, "cache")
+      .needs(args.k, "k", args.v, "v")
+      .needs(args.v, "v", args.k, "k")
       .dtype(args.kv_lengths, "kv_lengths", DType::kI32)
       .dtype(args.query_offsets, "query_offsets", DType::kI32)
       .dtype(args.block_table, "block_table", DType::kI32)
@@ -123,7 +125,8 @@ void reference(const AttentionArgs& args) {
   for (int64_t s = 0; s < args.kv_lengths.dim(0); ++s) {
     const int64_t tokens = offsets[s + 1] - offsets[s];
     const int64_t cached = args.kv_lengths.as<int32_t>()[s] - tokens;
-    for (int64_t n = 0; n < tokens; ++n) append(args, s, offsets[s] + n, cached + n);
+    if (args.k)
+      for (int64_t n = 0; n < tokens; ++n) append(args, s, offsets[s] + n, cached + n);
     for (int64_t n = 0; n < tokens; ++n)
       for (int64_t h = 0; h < args.q.dim(1); ++h) attend(args, s, offsets[s] + n, cached + n, h);
   }

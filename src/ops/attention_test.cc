@@ -79,6 +79,19 @@ TEST(Attention, DecodeContinuesFromTheCache) {
   EXPECT_EQ(values(last.y)[0], values(whole.y)[2]);
 }
 
+TEST(Attention, KeysAndValuesMayLieInTheCacheAlready) {
+  const OneSequence whole({1, 2, -1}, {0.5f, 1, 2}, {10, 20, 30});
+  reference(whole.args());
+  const OneSequence again({1, 2, -1}, {0.5f, 1, 2}, {10, 20, 30});
+  AttentionArgs args = again.args();
+  args.k = args.v = {};
+  args.cache = whole.cache;
+  const std::vector<float> cache = values(whole.cache);
+  reference(args);
+  EXPECT_EQ(values(again.y), values(whole.y));
+  testing::expect_same_bits(whole.cache, Tensor::of({3, 2, 1, 2, 1}, cache));
+}
+
 TEST(Attention, Window) {
   const OneSequence one({1, 1, 1}, {0.5f, 1, 2}, {10, 20, 30});
   AttentionArgs args = one.args();
@@ -154,6 +167,12 @@ TEST(Attention, SaysWhatDoesNotFit) {
   const Tensor offsets = Tensor::of_i32({0, 1, 1});
   args.query_offsets = offsets;
   EXPECT_EQ(error_of([&] { check(args); }), "[attention] query_offsets.S+1 must be 2, got 3");
+  args = one.args();
+  args.k = {};
+  EXPECT_EQ(error_of([&] { check(args); }), "[attention] k must be given with v, got v alone");
+  args = one.args();
+  args.v = {};
+  EXPECT_EQ(error_of([&] { check(args); }), "[attention] v must be given with k, got k alone");
   args = one.args();
   const Tensor q(DType::kF32, {1, 3, 1});
   const Tensor k(DType::kF32, {1, 2, 1});

@@ -82,12 +82,17 @@ Launch bind_embedding(const BindContext& c, const Instruction&, const Operands& 
   };
 }
 
-Launch bind_linear(const BindContext& c, const Instruction&, const Operands& o) {
+Launch bind_linear(const BindContext& c, const Instruction& i, const Operands& o) {
   const Shape shape = o.type(1).shape();
+  std::optional<ActivationKind> activation;  // set where plan_for_device() joined one
+  if (i.attributes.has("activation"))
+    activation = activation_from_name(i.attributes.get_string("activation"));
+  const bool gated = activation && i.attributes.get_bool("gated");
   return [kernel = c.kernels.linear, x = o.in(0),
           w = TensorView(static_cast<void*>(nullptr), o.type(1).dtype, shape), packed = o.packed(1),
-          bias = o.vector(2), y = o.out(0)](Stream& stream, const StepSizes& sizes) {
-    kernel(stream, {x.at(sizes), w, bias, y.at(sizes), packed});
+          bias = o.vector(2), y = o.out(0), activation,
+          gated](Stream& stream, const StepSizes& sizes) {
+    kernel(stream, {x.at(sizes), w, bias, y.at(sizes), packed, activation, gated});
   };
 }
 
@@ -136,23 +141,54 @@ Launch bind_rope(const BindContext& c, const Instruction& i, const Operands& o) 
   };
 }
 
-Launch bind_attention(const BindContext& c, const Instruction& i, const Operands& o) {
-  const Attributes& a = i.attributes;
-  const int64_t heads = a.get_int("heads"), kv_heads = a.get_int("kv_heads");
-  const int64_t head_dim = a.get_int("head_dim"), layer = a.get_int("layer");
+const TensorView& cache_of(const BindContext& c, const Attributes& attributes) {
+  const int64_t layer = attributes.get_int("layer");
   if (layer < 0 || layer >= static_cast<int64_t>(c.caches.size()))
     throw_error(ErrorCode::kInvalidModel, "[plan] attention layer must be in [0, {}), got {}",
                 c.caches.size(), layer);
+  return c.caches[layer];
+}
+
+Launch bind_append_kv(const BindContext& c, const Instruction& i, const Operands& o) {
+  const Attributes& a = i.attributes;
+  const int64_t head_dim = a.get_int("head_dim"), kv_heads = a.get_int("kv_heads");
+  AppendKvArgs args;
+  args.cache = cache_of(c, a);
+  args.inv_freq = o.vector(4);
+  args.interleaved = a.get_bool("interleaved");
+  args.scale = static_cast<float>(a.get_double("scale"));
+  const Slot positions = o.has(3) ? o.in(3) : Slot{c.arrays.positions, 'T'};
+  return
+      [kernel = c.kernels.append_kv, q = split_heads(o.in(0), a.get_int("heads"), head_dim),
+       k = split_heads(o.in(1), kv_heads, head_dim), v = split_heads(o.in(2), kv_heads, head_dim),
+       positions, arrays = &c.arrays, args](Stream& stream, const StepSizes& sizes) mutable {
+        args.q = q.at(sizes);
+        args.k = k.at(sizes);
+        args.v = v.at(sizes);
+        args.positions = positions.at(sizes);
+        args.query_offsets = arrays->query_offsets;
+        args.kv_lengths = arrays->kv_lengths;
+        args.block_table = arrays->block_table;
+        kernel(stream, args);
+      };
+}
+
+Launch bind_attention(const BindContext& c, const Instruction& i, const Operands& o) {
+  const Attributes& a = i.attributes;
+  const int64_t heads = a.get_int("heads"), kv_heads = a.get_int("kv_heads");
+  const int64_t head_dim = a.get_int("head_dim");
+  const auto keys = [&](size_t operand) {  // none where append_kv has put them into the cache
+    return o.has(operand) ? split_heads(o.in(operand), kv_heads, head_dim) : Slot{};
+  };
   AttentionArgs args;
-  args.cache = c.caches[layer];
+  args.cache = cache_of(c, a);
   args.slopes = o.vector(3);
   args.scale = static_cast<float>(a.get_double("scale"));
   args.window = a.get_int("window");
   args.softcap = static_cast<float>(a.get_double("softcap"));
-  return [kernel = c.kernels.attention, q = split_heads(o.in(0), heads, head_dim),
-          k = split_heads(o.in(1), kv_heads, head_dim),
-          v = split_heads(o.in(2), kv_heads, head_dim), y = split_heads(o.out(0), heads, head_dim),
-          arrays = &c.arrays, args](Stream& stream, const StepSizes& sizes) mutable {
+  return [kernel = c.kernels.attention, q = split_heads(o.in(0), heads, head_dim), k = keys(1),
+          v = keys(2), y = split_heads(o.out(0), heads, head_dim), arrays = &c.arrays,
+          args](Stream& stream, const StepSizes& sizes) mutable {
     args.q = q.at(sizes);
     args.k = k.at(sizes);
     args.v = v.at(sizes);
@@ -160,6 +196,7 @@ Launch bind_attention(const BindContext& c, const Instruction& i, const Operands
     args.query_offsets = arrays->query_offsets;
     args.kv_lengths = arrays->kv_lengths;
     args.block_table = arrays->block_table;
+    args.decodes = arrays->decodes;
     kernel(stream, args);
   };
 }
@@ -214,6 +251,7 @@ constexpr BindRow kRows[] = {
     {"layer_norm", bind_layer_norm},
     {"add_layer_norm", bind_layer_norm},
     {"rope", bind_rope},
+    {"append_kv", bind_append_kv},
     {"attention", bind_attention},
     {"activation", bind_activation},
     {"gated_activation", bind_activation},

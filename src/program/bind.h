@@ -21,10 +21,12 @@ struct Slot {
   }
 };
 
-// The step's inputs on the device, at full capacity.
+// The step's inputs on the device; those of sequences cut to the step at hand.
 struct StepArrays {
   TensorView token_ids, positions, logit_rows;        // [max_tokens], [max_tokens], [max_rows] i32
   TensorView query_offsets, kv_lengths, block_table;  // [S + 1], [S], [S, max_blocks] i32
+  TensorView slots;                                   // [S] i32
+  int64_t decodes = 0;                                // as in StepInputs
 };
 
 struct BindContext {

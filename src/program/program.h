@@ -17,8 +17,12 @@ struct ProgramOptions {
   int64_t max_logit_rows = 64;  // rows of logits of a step
   int64_t kv_block_size = 64;   // tokens of a block
   int64_t kv_blocks = 0;        // 0: as many as kv_bytes holds
-  int64_t kv_bytes = 0;         // 0: max_sequences sequences of the model's longest, at most 1 GiB
-  bool profile = false;         // measure each op's time
+  // 0: what max_sequences sequences of the model's longest need, at most 1 GiB of host memory or
+  // what memory_fraction leaves of a device's.
+  int64_t kv_bytes = 0;
+  double memory_fraction = 0.9;  // of the device's free memory, for everything
+  bool capture = true;           // decode steps as captured launches, where the backend can
+  bool profile = false;          // measure each op's time
 };
 
 // Bytes on the device by purpose, known before anything is loaded.
@@ -27,7 +31,8 @@ struct MemoryPlan {
   int64_t kv = 0;
   int64_t activations = 0;           // the arena, logits included
   int64_t activations_unshared = 0;  // what it would be without reuse
-  int64_t total() const { return weights + kv + activations; }
+  int64_t inputs = 0;                // of steps: tokens, block tables
+  int64_t total() const { return weights + kv + activations + inputs; }
 };
 
 class Program {
@@ -44,9 +49,32 @@ class Program {
   virtual const ProgramOptions& options() const = 0;  // with kv_blocks filled in
   virtual const MemoryPlan& memory() const = 0;
 
-  // Runs one step; the logits [R, vocab] f32 stay valid until the next. Host memory on the CPU.
+  // Compiles the kernels that the engine's steps need on this backend, for any step within the
+  // options, without loading weights: what `brayton build` keeps in the engine file.
+  static KernelImages compile_kernels(const Engine& engine, Backend& backend,
+                                      const ProgramOptions& options,
+                                      const std::function<void(int64_t, int64_t)>& progress = {});
+
+  // Enqueues one step and returns; a device may still be at the steps before.
   // Throws Error(kInvalidArgument) when the step exceeds the options or names a block outside.
-  virtual TensorView run(const StepInputs& inputs) = 0;
+  virtual void launch(const StepInputs& inputs) = 0;
+  // Of the step launched last: [R, vocab] in device memory, of the device's activation type; to be
+  // read by what is launched on stream() next.
+  virtual TensorView device_logits() const = 0;
+  // The same in host memory as f32, when the step has ended; valid until the next call.
+  virtual TensorView host_logits() = 0;
+  TensorView run(const StepInputs& inputs) {
+    launch(inputs);
+    return host_logits();
+  }
+
+  // Whether the device draws tokens: backend().kernels() has sample.
+  virtual bool samples_on_device() const = 0;
+  virtual Backend& backend() const = 0;
+  virtual Stream& stream() const = 0;
+  // [S] i32 by row of the step, and [max_sequences] i32 by slot: on the device.
+  virtual TensorView device_slots() const = 0;
+  virtual TensorView device_sampled() const = 0;
 
   // Seconds of device time by op since the last call; empty unless options().profile.
   virtual std::vector<std::pair<std::string, double>> take_profile() = 0;

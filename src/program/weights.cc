@@ -18,14 +18,14 @@ bool is_constant_kind(PlanValue::Kind kind) {
 // Evaluates constants on the host. Results are views of the checkpoint where no byte moves.
 class HostConstants {
  public:
-  explicit HostConstants(const Engine& engine) : engine_(engine) {
-    for (const Instruction& instruction : engine.plan.load)
+  HostConstants(const Engine& engine, const Plan& plan) : engine_(engine), plan_(plan) {
+    for (const Instruction& instruction : plan.load)
       producers_[instruction.outputs.at(0)] = &instruction;
   }
 
   // The result lives until clear(). `sources` collects the checkpoint tensors it was made of.
   TensorView evaluate(PlanValueId id, std::vector<TensorView>& sources) {
-    const PlanValue& value = engine_.plan.values.at(id);
+    const PlanValue& value = plan_.values.at(id);
     switch (value.kind) {
       case PlanValue::Kind::kWeight:
         return find(value, sources);
@@ -61,6 +61,7 @@ class HostConstants {
   }
 
   const Engine& engine_;
+  const Plan& plan_;
   std::map<PlanValueId, const Instruction*> producers_;
   std::deque<std::vector<std::byte>> storage_;
 };
@@ -104,15 +105,17 @@ std::map<PlanValueId, WeightUse> weight_uses(const Plan& plan) {
   return uses;
 }
 
-int64_t Weights::planned_bytes(const Engine& engine, const Backend& backend) {
+int64_t Weights::planned_bytes(const Plan& plan, const Backend& backend) {
   int64_t bytes = 0;
-  for (const auto& [id, use] : weight_uses(engine.plan)) {
-    const PlanValue& value = engine.plan.values[id];
-    if (!use.tactic.empty())
-      bytes += backend.packed_bytes(describe(engine.plan, value), use.tactic);
+  for (const auto& [id, use] : weight_uses(plan)) {
+    const PlanValue& value = plan.values[id];
+    if (!use.tactic.empty()) bytes += backend.packed_bytes(describe(plan, value), use.tactic);
     if (use.as_vector) bytes += round_up(value.type.shape().elements() * 4, 64);
     const bool in_place = value.kind == PlanValue::Kind::kWeight && backend.shares_host_memory();
-    if (use.as_table && !in_place) bytes += storage_bytes(value.type.dtype, value.type.shape());
+    // A table that is a matrix as well lies there once where the device keeps matrices as they are.
+    const bool in_matrix = !use.tactic.empty() && !backend.shares_host_memory();
+    if (use.as_table && !in_place && !in_matrix)
+      bytes += storage_bytes(backend.table_dtype(value.type.dtype, plan.dtype), value.type.shape());
   }
   return bytes;
 }
@@ -120,28 +123,51 @@ int64_t Weights::planned_bytes(const Engine& engine, const Backend& backend) {
 TensorView Weights::upload(Backend& backend, const TensorView& host) {
   BRAYTON_CHECK(host.contiguous());
   const Buffer& buffer = buffers_.emplace_back(backend.allocate(host.bytes()));
-  backend.copy_to_device(buffer.data(), host.data, host.bytes());
+  if (host.data) backend.copy_to_device(buffer.data(), host.data, host.bytes());
   return {buffer.data(), host.dtype, host.shape};
 }
 
-void Weights::load(const Engine& engine, Backend& backend, Stream& stream,
+void Weights::place(PlanValueId id, const Plan& plan, const WeightUse& use, const TensorView& host,
+                    Backend& backend, Stream& stream) {
+  DeviceWeight& weight = weights_[id];
+  if (!use.tactic.empty()) weight.packed = backend.pack_linear(stream, host, use.tactic);
+  if (use.as_table) {
+    const DType dtype = backend.table_dtype(host.dtype, plan.dtype);
+    const TensorView matrix = weight.packed ? weight.packed->rows() : TensorView{};
+    if (plan.values[id].kind == PlanValue::Kind::kWeight && backend.shares_host_memory()) {
+      weight.raw = host;
+    } else if (matrix.rank() == 2) {
+      weight.raw = matrix;
+    } else if (dtype != host.dtype) {
+      weight.table = backend.pack_linear(stream, host, std::string(dtype_name(dtype)));
+      weight.raw = weight.table->rows();
+    } else {
+      weight.raw = upload(backend, host);
+    }
+  }
+  if (use.as_vector) {
+    const std::vector<float> numbers = host.data ? as_floats(host) : std::vector<float>();
+    weight.vector =
+        upload(backend, {host.data ? numbers.data() : nullptr, DType::kF32, host.shape});
+  }
+}
+
+void Weights::reserve(const Plan& plan, Backend& backend, Stream& stream) {
+  for (const auto& [id, use] : weight_uses(plan)) {
+    const ValueType& type = plan.values[id].type;
+    const TensorView empty(static_cast<void*>(nullptr), type.dtype, type.shape());
+    place(id, plan, use, empty, backend, stream);
+  }
+}
+
+void Weights::load(const Engine& engine, const Plan& plan, Backend& backend, Stream& stream,
                    const std::function<void(int64_t, int64_t)>& progress) {
-  const Plan& plan = engine.plan;
-  HostConstants constants(engine);
+  HostConstants constants(engine, plan);
   const int64_t total = engine.weight_bytes();
   int64_t done = 0;
   for (const auto& [id, use] : weight_uses(plan)) {
     std::vector<TensorView> sources;
-    const TensorView host = constants.evaluate(id, sources);
-    DeviceWeight& weight = weights_[id];
-    const bool in_place =
-        plan.values[id].kind == PlanValue::Kind::kWeight && backend.shares_host_memory();
-    if (use.as_table) weight.raw = in_place ? host : upload(backend, host);
-    if (use.as_vector) {
-      const std::vector<float> numbers = as_floats(host);
-      weight.vector = upload(backend, {numbers.data(), DType::kF32, host.shape});
-    }
-    if (!use.tactic.empty()) weight.packed = backend.pack_linear(stream, host, use.tactic);
+    place(id, plan, use, constants.evaluate(id, sources), backend, stream);
     constants.clear();
     for (const TensorView& source : sources) {
       if (engine.release) engine.release(source);

@@ -25,19 +25,25 @@ struct DeviceWeight {
   TensorView raw;     // on the device; the type it is stored in
   TensorView vector;  // on the device; f32
   std::unique_ptr<PackedWeight> packed;
+  std::unique_ptr<PackedWeight> table;  // what raw lies in, when the device has its own type for it
 };
 
 class Weights {
  public:
   // Evaluates the load instructions, packs, converts; pages of packed tensors are released.
-  void load(const Engine& engine, Backend& backend, Stream& stream,
+  // `plan`: the engine's, as the device carries it out.
+  void load(const Engine& engine, const Plan& plan, Backend& backend, Stream& stream,
             const std::function<void(int64_t, int64_t)>& progress);
+  // Memory of the right shapes without contents: enough to plan with.
+  void reserve(const Plan& plan, Backend& backend, Stream& stream);
   // Bytes that load() will take on the device.
-  static int64_t planned_bytes(const Engine& engine, const Backend& backend);
+  static int64_t planned_bytes(const Plan& plan, const Backend& backend);
 
   const DeviceWeight& at(PlanValueId id) const { return weights_.at(id); }
 
  private:
+  void place(PlanValueId id, const Plan& plan, const WeightUse& use, const TensorView& host,
+             Backend& backend, Stream& stream);
   TensorView upload(Backend& backend, const TensorView& host);
 
   std::map<PlanValueId, DeviceWeight> weights_;

@@ -23,6 +23,7 @@ class FakeProgram : public Program {
     engine_.model.vocab_size = kVocab;
     engine_.model.max_positions = max_positions;
     engine_.model.eos_token_ids = {kEos};
+    sampled_.assign(static_cast<size_t>(options.max_sequences), -1);
     cells_.resize(static_cast<size_t>(options.kv_blocks * options.kv_block_size));
   }
 
@@ -52,7 +53,16 @@ class FakeProgram : public Program {
   const MemoryPlan& memory() const override { return memory_; }
   std::vector<std::pair<std::string, double>> take_profile() override { return {}; }
 
-  TensorView run(const StepInputs& in) override {
+  bool samples_on_device() const override { return false; }
+  Backend& backend() const override { throw std::logic_error("no backend"); }
+  Stream& stream() const override { throw std::logic_error("no stream"); }
+  TensorView device_slots() const override { return {}; }
+  TensorView device_sampled() const override {
+    return {sampled_.data(), DType::kI32, Shape{static_cast<int64_t>(sampled_.size())}};
+  }
+  TensorView device_logits() const override { return {}; }
+
+  void launch(const StepInputs& in) override {
     if (before_run) before_run(in);
     require(in.tokens() >= 1 && in.tokens() <= options_.max_tokens);
     require(in.sequences() >= 1 && in.sequences() <= options_.max_sequences);
@@ -71,8 +81,9 @@ class FakeProgram : public Program {
     }
     steps.fetch_add(1);
     if (after_run) after_run(in, logits_);
-    return {logits_.data(), DType::kF32, Shape{in.rows(), kVocab}};
+    rows_ = in.rows();
   }
+  TensorView host_logits() override { return {logits_.data(), DType::kF32, Shape{rows_, kVocab}}; }
 
   // Set before the executor starts; called on its loop thread.
   std::function<void(const StepInputs&)> before_run;
@@ -110,7 +121,8 @@ class FakeProgram : public Program {
     require(in.kv_lengths[s] <= engine_.model.max_positions);
     for (int64_t t = begin; t < end; ++t) {
       require(t == begin || in.positions[t] == in.positions[t - 1] + 1);
-      at(in, s, in.positions[t]) = {in.token_ids[t], in.positions[t]};
+      const int32_t id = in.token_ids[t];
+      at(in, s, in.positions[t]) = {id < 0 ? sampled_.at(-id - 1) : id, in.positions[t]};
     }
   }
 
@@ -118,7 +130,9 @@ class FakeProgram : public Program {
   ProgramOptions options_;
   MemoryPlan memory_;
   std::vector<Cell> cells_;
+  std::vector<int32_t> sampled_;  // by slot
   std::vector<float> logits_;
+  int64_t rows_ = 0;
 };
 
 }  // namespace brayton

@@ -13,6 +13,8 @@ class NamedTactics : public Backend {
   const KernelTable& kernels() const override { return kernels_; }
   std::unique_ptr<Stream> make_stream() override { return nullptr; }
   Buffer allocate(size_t) override { return {}; }
+  Buffer allocate_pinned(size_t) override { return {}; }
+  int64_t free_bytes() const override { return 0; }
   void copy_to_device(void*, const void*, size_t) override {}
   void copy_to_host(void*, const void*, size_t) override {}
   bool shares_host_memory() const override { return true; }
@@ -28,6 +30,7 @@ class NamedTactics : public Backend {
   }
   int64_t packed_bytes(const LinearDesc&, const std::string&) const override { return 0; }
   DType activation_dtype(DType) const override { return DType::kF32; }
+  DType table_dtype(DType stored, DType) const override { return stored; }
   double measure_read_bandwidth() override { return 0; }
 
  private:

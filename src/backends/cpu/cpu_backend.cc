@@ -74,6 +74,8 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<CpuStream>(pool_); }
 
   Buffer allocate(size_t bytes) override { return allocate_memory(bytes); }
+  Buffer allocate_pinned(size_t bytes) override { return allocate_memory(bytes); }
+  int64_t free_bytes() const override { return available_memory(); }
   void copy_to_device(void* device, const void* host, size_t bytes) override {
     std::memcpy(device, host, bytes);
   }
@@ -104,6 +106,7 @@ class CpuBackend final : public Backend {
   }
   double measure_read_bandwidth() override { return cpu::measure_read_bandwidth(pool_); }
   DType activation_dtype(DType) const override { return DType::kF32; }
+  DType table_dtype(DType stored, DType) const override { return stored; }
 
  private:
   Level level_;

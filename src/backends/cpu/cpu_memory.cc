@@ -1,6 +1,7 @@
 #include "backends/cpu/cpu_memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -31,6 +32,10 @@ Buffer allocate_memory(size_t bytes, bool huge) {
                 std::strerror(errno));
   if (huge) madvise(data, bytes, MADV_HUGEPAGE);  // a wish; without it, it only runs slower
   return Buffer(data, bytes, [bytes](void* p) { munmap(p, bytes); });
+}
+
+int64_t available_memory() {
+  return static_cast<int64_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace brayton::cpu

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "backends/backend.h"
@@ -15,6 +16,9 @@ class CpuStream final : public Stream {
  public:
   explicit CpuStream(ThreadPool& pool);
   void synchronize() override;
+  void copy_to_device(void* device, const void* pinned, size_t bytes) override;
+  void copy_to_host(void* pinned, const void* device, size_t bytes) override;
+  std::unique_ptr<Event> make_event() override;
 
   ThreadPool& pool();
   int threads() const;

@@ -52,6 +52,7 @@ void Scheduler::plan(StepPlan& plan) {
 
 // As many of the sequence's pending tokens as the step has room for.
 void Scheduler::schedule(Sequence& sequence, StepPlan& plan) {
+  if (!sequence.wants_step()) return;
   const int64_t pending = sequence.length() - sequence.computed;
   int64_t tokens = std::min(pending, tokens_left_);
   int64_t rows = 0;

@@ -48,7 +48,8 @@ class Scheduler {
   // could never run.
   void enqueue(Sequence* sequence);
   // Plans a step, moves sequences from waiting to running, gives slots and blocks. An empty plan:
-  // nothing to do. Whoever carries it out advances `computed` and appends the new tokens.
+  // nothing to do. Whoever carries it out advances `computed` and appends the new tokens, or, to
+  // plan the next step before they are known, what stands for them.
   void plan(StepPlan& plan);
   // Takes a sequence out, waiting or running, and returns its slot and blocks.
   void remove(Sequence* sequence);

@@ -1,0 +1,26 @@
+// append_kv: q and k get rotary positions as rope has them, q in place; then the step's k and v go
+// into the cache, where attention reads them.
+#pragma once
+
+#include "brayton/tensor_view.h"
+
+namespace brayton {
+
+struct AppendKvArgs {
+  TensorView q;              // [T, heads, head_dim], changed; rows may be strided
+  TensorView k;              // [T, kv_heads, head_dim], undefined afterwards; rows may be strided
+  TensorView v;              // [T, kv_heads, head_dim]; rows may be strided
+  TensorView positions;      // [T] i32
+  TensorView inv_freq;       // [P] f32, 2P <= head_dim; empty: no rotary positions
+  TensorView cache;          // [blocks, 2 (k, v), kv_heads, block_size, head_dim]
+  TensorView query_offsets;  // [S + 1] i32, see attention
+  TensorView kv_lengths;     // [S] i32
+  TensorView block_table;    // [S, max_blocks] i32
+  bool interleaved = false;
+  float scale = 1.0f;
+};
+
+void check(const AppendKvArgs& args);
+void reference(const AppendKvArgs& args);
+
+}  // namespace brayton
