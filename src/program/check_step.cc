@@ -37,9 +37,12 @@ void check_step(const StepInputs& in, const Engine& engine, const ProgramOptions
   }
   within("last position", *std::max_element(in.kv_lengths.begin(), in.kv_lengths.end()), 1,
          engine.model.max_positions);
-  // A slot's last token stands in for one that the host does not know yet.
-  for (int32_t id : in.token_ids)
-    within("token id", id, -options.max_sequences, engine.model.vocab_size - 1);
+  for (int32_t id : in.token_ids) {
+    if (id < 0)  // a slot's last token
+      within("slot of a token", -1 - int64_t{id}, 0, options.max_sequences - 1);
+    else
+      within("token id", id, 0, engine.model.vocab_size - 1);
+  }
   for (int32_t row : in.logit_rows) within("logit row", row, 0, in.tokens() - 1);
 }
 

@@ -80,7 +80,7 @@ static const Opened& opened(const Driver* (*load)(std::string&)) {
 
 const Driver& Driver::open() {
   const Opened& o = opened(&Driver::load);
-  if (!o.driver) throw_error(ErrorCode::kEnvironment, "[cuda] {}", o.fault);
+  if (!o.driver) throw_error(ErrorCode::kEnvironment, "[cuda] {}, or use --device cpu", o.fault);
   return *o.driver;
 }
 
