@@ -1,5 +1,6 @@
-// Every family's tiny checkpoint gives the logits, likelihoods and greedy tokens of the original
-// implementation: each prompt alone, in one ragged batch, whole and in chunks.
+// Every family's tiny checkpoint, from its folder and as a GGUF file, gives the logits, likelihoods
+// and greedy tokens of the original implementation: each prompt alone, in one ragged batch, whole
+// and in chunks.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,15 +16,21 @@ namespace {
 // Share of the logits' range that float32 runs may be apart.
 constexpr double kLogitTolerance = 2e-4;
 
-std::vector<std::string> families() {
+// Paths of checkpoints, relative to the data.
+std::vector<std::string> checkpoints() {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(data_path("families")))
-    names.push_back(entry.path().filename());
+  for (const std::string folder : {"families", "families_gguf"})
+    for (const auto& entry : std::filesystem::directory_iterator(data_path(folder)))
+      names.push_back(folder + "/" + entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
 
-LLM load(const std::string& family, int64_t max_num_tokens) {
+std::string family_of(const std::string& checkpoint) {
+  return std::filesystem::path(checkpoint).stem();
+}
+
+LLM load(const std::string& checkpoint, int64_t max_num_tokens) {
   LoadOptions options;
   options.device = "cpu";
   options.dtype = DType::kF32;
@@ -31,7 +38,7 @@ LLM load(const std::string& family, int64_t max_num_tokens) {
   options.max_num_tokens = max_num_tokens;
   options.max_batch_size = 8;
   options.kv_block_size = 16;
-  return LLM(data_path("families/" + family), options);
+  return LLM(data_path(checkpoint), options);
 }
 
 class Family : public testing::TestWithParam<std::string> {};
@@ -52,7 +59,7 @@ void expect_score(LLM& llm, const Json& expected) {
 }
 
 TEST_P(Family, AnswersLikeTheOriginal) {
-  const Json golden = read_golden("families/" + GetParam());
+  const Json golden = read_golden("families/" + family_of(GetParam()));
   for (const int64_t chunk : {512, 16}) {
     SCOPED_TRACE(testing::Message() << "at most " << chunk << " tokens a step");
     LLM llm = load(GetParam(), chunk);
@@ -71,8 +78,9 @@ TEST_P(Family, AnswersLikeTheOriginal) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, Family, testing::ValuesIn(families()),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Tiny, Family, testing::ValuesIn(checkpoints()), [](const auto& info) {
+  return family_of(info.param) + (info.param.ends_with(".gguf") ? "_gguf" : "");
+});
 
 }  // namespace
 }  // namespace brayton

@@ -261,8 +261,8 @@ TEST(Builder, SaysWhatAModelMayBe) {
                                   "--load-format dummy for random ones");
   EXPECT_EQ(fault_of(folder.file("none")),
             "[" + folder.file("none") +
-                "] a model must be a folder, a .safetensors file or a .gguf file, got a path that "
-                "does not exist");
+                "] a model must be a folder, a .safetensors, a .gguf or an engine file, got a path "
+                "that does not exist");
   EXPECT_EQ(fault_of(folder.write("x.bin", "x"), {.dummy_weights = true}),
             "[" + folder.file("x.bin") + "] random weights need a config.json or its folder");
 }

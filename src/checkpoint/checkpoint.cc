@@ -88,7 +88,11 @@ void check_file_kind(const MappedFile& file) {
     refuse(file.path(),
            "weights must be safetensors or GGUF, got a pickle checkpoint, which can run code when "
            "it is read; convert to safetensors");
-  refuse(file.path(), "a model must be a folder, a .safetensors file or a .gguf file");
+  refuse(
+      file.path(),
+      "a model must be a folder, a .safetensors, a .gguf or an engine file, got a file of {} bytes "
+      "that begins like none of them",
+      bytes.size());
 }
 
 bool is_aligned(const TensorView& tensor) {
@@ -106,8 +110,8 @@ Checkpoint Checkpoint::open(const std::string& path) {
   const fs::file_status status = fs::status(path, fault);
   if (!fs::exists(status))
     throw_error(ErrorCode::kInvalidArgument,
-                "[{}] a model must be a folder, a .safetensors file or a .gguf file, got a path "
-                "that does not exist",
+                "[{}] a model must be a folder, a .safetensors, a .gguf or an engine file, got a "
+                "path that does not exist",
                 path);
   if (fs::is_directory(status)) {
     result.folder_ = path;

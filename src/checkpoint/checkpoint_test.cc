@@ -161,11 +161,13 @@ TEST(Checkpoint, SaysWhatIsNotACheckpoint) {
   Folder folder;
   EXPECT_EQ(fault_of(folder), "[D] the folder must hold a model, got an empty folder");
   EXPECT_EQ(fault_of(folder, "none"),
-            "[D/none] a model must be a folder, a .safetensors file or a .gguf file, got a path "
-            "that does not exist");
+            "[D/none] a model must be a folder, a .safetensors, a .gguf or an engine file, got a "
+            "path that does not exist");
   folder.put("notes.txt", "hello");
-  EXPECT_EQ(fault_of(folder, "notes.txt"),
-            "[D/notes.txt] a model must be a folder, a .safetensors file or a .gguf file");
+  EXPECT_EQ(
+      fault_of(folder, "notes.txt"),
+      "[D/notes.txt] a model must be a folder, a .safetensors, a .gguf or an engine file, got a "
+      "file of 5 bytes that begins like none of them");
   EXPECT_EQ(fault_of(folder),
             "[D] the folder must hold 'model.safetensors', 'model.safetensors.index.json' or one "
             "*.safetensors file, got none");

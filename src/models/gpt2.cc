@@ -28,7 +28,7 @@ Gpt2Config read_config(const JsonReader& json, const WeightLookup& weights) {
   c.scale_by_layer = json.get_bool({"scale_attn_by_inverse_layer_idx"}, false);
   c.width = json.get_int({"n_inner", "intermediate_size"}, 1, kMaxIntermediateSize,
                          4 * c.info.hidden_size);
-  c.activation = activation_from_name(json.get_string({"activation_function"}, "gelu_new"));
+  c.activation = read_activation(json, "activation_function", "gelu_new");
   c.eps = read_eps(json, {"layer_norm_epsilon", "layer_norm_eps"}, 1e-5);
   c.transposed = !is_gguf(json);
   const bool has_head = is_gguf(json) && weights && weights("lm_head.weight");

@@ -30,7 +30,7 @@ GptNeoxConfig read_config(const JsonReader& json, const WeightLookup& weights) {
   c.info.max_positions = rotary.max_positions;
   c.rope = rotary.options;
   c.width = json.get_int({"intermediate_size"}, 1, kMaxIntermediateSize);
-  c.activation = activation_from_name(json.get_string({"hidden_act"}, "gelu"));
+  c.activation = read_activation(json, "hidden_act", "gelu");
   c.eps = read_eps(json, {"layer_norm_eps"}, 1e-5);
   c.parallel_residual = json.get_bool({"use_parallel_residual"}, true);
   c.interleaved_qkv = !is_gguf(json);

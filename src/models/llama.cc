@@ -36,7 +36,7 @@ LlamaConfig read_config(const JsonReader& json, const WeightLookup& weights) {
   c.attention = {.heads = info.heads, .kv_heads = info.kv_heads, .head_dim = info.head_dim};
   c.attention_bias = read_bias(json, "attention_bias");
   c.mlp = {.width = json.get_int({"intermediate_size"}, 1, kMaxIntermediateSize),
-           .activation = activation_from_name(json.get_string({"hidden_act"}, "silu")),
+           .activation = read_activation(json, "hidden_act", "silu"),
            .bias = read_bias(json, "mlp_bias")};
   c.eps = read_eps(json, {"rms_norm_eps"}, 1e-6);
   // A GGUF file says that the head is tied by having none.

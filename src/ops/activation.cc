@@ -49,12 +49,12 @@ std::string_view activation_name(ActivationKind kind) {
               static_cast<int>(kind));
 }
 
-ActivationKind activation_from_name(std::string_view name) {
+ActivationKind activation_from_name(std::string_view name, std::string_view what) {
   for (const auto& [kind, each] : kNames)
     if (each == name) return kind;
   std::vector<std::string_view> known;
   for (const auto& [kind, each] : kNames) known.push_back(each);
-  throw_error(ErrorCode::kUnsupported, "[activation] the name must be one of {}, got \"{}\"",
+  throw_error(ErrorCode::kUnsupported, "{} must be one of {}, got \"{}\"", what,
               fmt::join(known, ", "), name);
 }
 

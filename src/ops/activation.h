@@ -14,8 +14,10 @@ enum class ActivationKind {
   kRelu,
 };
 
-std::string_view activation_name(ActivationKind kind);       // "silu", "gelu", "gelu_tanh", "relu"
-ActivationKind activation_from_name(std::string_view name);  // also HF's: "gelu_new", "swish", ...
+std::string_view activation_name(ActivationKind kind);  // "silu", "gelu", "gelu_tanh", "relu"
+// Also Hugging Face's names: "gelu_new", "swish", ... `what` begins the message about another name.
+ActivationKind activation_from_name(std::string_view name,
+                                    std::string_view what = "[activation] the name");
 
 double activate(ActivationKind kind, double x);
 

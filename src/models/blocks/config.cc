@@ -41,4 +41,10 @@ double read_eps(const JsonReader& config, JsonReader::Names fields, double other
   return eps;
 }
 
+ActivationKind read_activation(const JsonReader& config, const std::string& field,
+                               const std::string& otherwise) {
+  return activation_from_name(config.get_string({field}, otherwise),
+                              format("[{}] field '{}'", config.where(), field));
+}
+
 }  // namespace brayton

@@ -37,4 +37,8 @@ ModelInfo read_model_info(const JsonReader& config, const std::string& family,
 // A normalisation's epsilon, in [0, 1].
 double read_eps(const JsonReader& config, JsonReader::Names fields, double otherwise);
 
+// The function of a feed-forward block.
+ActivationKind read_activation(const JsonReader& config, const std::string& field,
+                               const std::string& otherwise);
+
 }  // namespace brayton
