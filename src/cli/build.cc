@@ -66,7 +66,9 @@ void build(const BuildCommand& o) {
   BuildReport report;
   Engine engine = build_engine(o.model.model, *backend, options, &report);
   const auto start = std::chrono::steady_clock::now();
-  for (const std::string& arch : o.archs) engine.kernels.merge(compile_kernels(engine, arch, load));
+  engine.kernels = compile_kernels(engine, *backend, load);
+  for (const std::string& arch : o.archs)
+    engine.kernels.merge(compile_kernels(engine, *open_architecture(arch, load), load));
   ProgressBar bar;
   write_engine(engine, o.output,
                [&](int64_t done, int64_t total) { bar.show("write engine", done, total); });

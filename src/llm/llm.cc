@@ -7,6 +7,7 @@
 
 #include "builder/builder.h"
 #include "core/format.h"
+#include "core/log.h"
 #include "llm/device.h"
 #include "llm/load.h"
 #include "llm/stop_strings.h"
@@ -66,8 +67,12 @@ LLM::LLM(const std::string& model, const LoadOptions& options) : state_(std::mak
   const auto progress = [&](int64_t done, int64_t total) {
     if (options.progress) options.progress("load weights", done, total);
   };
-  s.program = Program::load(s.engine, *s.backend, program_options(options, *s.engine, *s.backend),
-                            progress);
+  const ProgramOptions limits = program_options(options, *s.engine, *s.backend);
+  const MemoryPlan memory = Program::plan_memory(*s.engine, *s.backend, limits);
+  log_info("[memory] weights {} MiB, cache {} MiB, activations {} MiB (unshared {}), inputs {} MiB",
+           memory.weights >> 20, memory.kv >> 20, memory.activations >> 20,
+           memory.activations_unshared >> 20, memory.inputs >> 20);
+  s.program = Program::load(s.engine, *s.backend, limits, progress);
   s.tokenizer = tokenizer.get();
   const EngineText& text = s.engine->text;
   if (!text.chat_template.empty())

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "compile/plan/choose_kernels.h"
 #include "core/format.h"
-#include "llm/device.h"
 
 namespace brayton {
 
@@ -37,13 +37,13 @@ ProgramOptions program_options(const LoadOptions& options, const Engine& engine,
   return result;
 }
 
-KernelImages compile_kernels(const Engine& engine, const std::string& arch,
-                             const LoadOptions& options) {
-  const auto backend = open_architecture(arch, options);
+KernelImages compile_kernels(const Engine& engine, Backend& backend, const LoadOptions& options) {
   const auto progress = [&](int64_t done, int64_t total) {
-    if (options.progress) options.progress("compile for " + arch, done, total);
+    if (options.progress) options.progress("compile kernels", done, total);
   };
-  return Program::compile_kernels(engine, *backend, program_options(options, engine, *backend),
+  Engine chosen = engine;  // for this backend's kernels; weights are views
+  choose_kernels(chosen.plan, backend);
+  return Program::compile_kernels(chosen, backend, program_options(options, chosen, backend),
                                   progress);
 }
 

@@ -11,8 +11,7 @@ BuildOptions build_options(const LoadOptions& options);
 // Throws Error(kInvalidArgument) naming the option.
 ProgramOptions program_options(const LoadOptions& options, const Engine& engine,
                                const Backend& backend);
-// Every kernel that the engine's steps need on GPUs of `arch`; needs no GPU.
-KernelImages compile_kernels(const Engine& engine, const std::string& arch,
-                             const LoadOptions& options);
+// Every kernel that the engine's steps need on the backend; none where they are not compiled.
+KernelImages compile_kernels(const Engine& engine, Backend& backend, const LoadOptions& options);
 
 }  // namespace brayton

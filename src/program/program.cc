@@ -129,13 +129,12 @@ void LoadedProgram::load(const std::function<void(int64_t, int64_t)>& progress) 
 }
 
 KernelImages LoadedProgram::compile_kernels(const std::function<void(int64_t, int64_t)>& progress) {
+  if (!backend_.begin_planning()) return {};
   place();
   weights_.reserve(plan_, backend_, *stream_);
   bind_steps();
-  if (backend_.begin_planning()) {
-    plan_launches();
-    backend_.end_planning(progress);
-  }
+  plan_launches();
+  backend_.end_planning(progress);
   return backend_.kernel_images();
 }
 

@@ -146,7 +146,7 @@ class CudaBackend final : public Backend {
     make_current();
     library_.compile_pending(progress);
     if (library_.rebuilt() > 0)
-      log_info("[cuda] {} kernels of the engine do not fit {} and were compiled again",
+      log_warning("[cuda] {} kernels of the engine do not fit {} and were compiled again",
                library_.rebuilt(), device_.info.name);
   }
   void add_kernel_images(const KernelImages& images) override { library_.add_images(images); }
