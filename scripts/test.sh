@@ -12,4 +12,4 @@ cmake --preset ci -DBRAYTON_SMOLLM2="$model"
 ninja -C build/release
 python3 tools/check_layers.py
 python3 tools/check_sizes.py
-ctest --test-dir build/release -L cpu -j 2 --output-on-failure
+ctest --test-dir build/release -L 'cpu|gate' -j 2 --output-on-failure

@@ -13,7 +13,8 @@ namespace brayton {
 namespace {
 
 // Published models: head sizes 64, 80 and 128, GQA and MHA, rotary positions, ALiBi, windows.
-const char* const kModels[] = {"llama3-8b.json", "mistral-7b-instruct-v0.2.json"};
+const char* const kModels[] = {"bloom-176b.json", "gpt_neox__redpajama-incite-7b.json",
+                               "llama2-7b.json", "llama3-8b.json", "mistral-7b-instruct-v0.2.json"};
 // The tiny families: learned positions, odd sizes, every activation.
 const char* const kFamilies[] = {"bloom", "gpt2", "gpt_neox"};
 

@@ -37,21 +37,6 @@ int64_t kv_budget(const MemoryPlan& rest, const Backend& backend, const ProgramO
               budget >> 20, options.memory_fraction, -left >> 20);
 }
 
-// Says which line to shrink, and by how much, when the plan exceeds what the device has free.
-void check_room(const MemoryPlan& memory, const Backend& backend) {
-  if (backend.shares_host_memory()) return;
-  const int64_t over = memory.total() - backend.free_bytes();
-  if (over <= 0) return;
-  const bool cache = memory.kv > over;
-  throw_error(ErrorCode::kResourceExhausted,
-              "[program] weights {} MiB, cache {} MiB, activations {} MiB and inputs {} MiB must "
-              "fit the device's {} MiB free: shrink the {} by {} MiB ({})",
-              memory.weights >> 20, memory.kv >> 20, memory.activations >> 20, memory.inputs >> 20,
-              backend.free_bytes() >> 20, cache ? "cache" : "model or its steps", (over >> 20) + 1,
-              cache ? format("--kv-bytes {}", memory.kv - over)
-                    : "a smaller model, --max-num-tokens or --max-batch-size");
-}
-
 // The cache's blocks: as asked, or what the batch needs within the budget.
 int64_t choose_kv_blocks(const Engine& engine, const MemoryPlan& rest, const Backend& backend,
                          const ProgramOptions& options) {
@@ -114,8 +99,21 @@ MemoryPlan plan_memory(const Engine& engine, const Plan& plan, const Backend& ba
        options.max_sequences * (4 + per_sequence_blocks(engine, options.kv_block_size)));
   options.kv_blocks = choose_kv_blocks(engine, memory, backend, options);
   memory.kv = plan.attentions * options.kv_blocks * kv_block_bytes(plan, options.kv_block_size);
-  check_room(memory, backend);
   return memory;
+}
+
+void check_room(const MemoryPlan& memory, const Backend& backend) {
+  if (backend.shares_host_memory()) return;
+  const int64_t over = memory.total() - backend.free_bytes();
+  if (over <= 0) return;
+  const bool cache = memory.kv > over;
+  throw_error(ErrorCode::kResourceExhausted,
+              "[program] weights {} MiB, cache {} MiB, activations {} MiB and inputs {} MiB must "
+              "fit the device's {} MiB free: shrink the {} by {} MiB ({})",
+              memory.weights >> 20, memory.kv >> 20, memory.activations >> 20, memory.inputs >> 20,
+              backend.free_bytes() >> 20, cache ? "cache" : "model or its steps", (over >> 20) + 1,
+              cache ? format("--kv-bytes {}", memory.kv - over)
+                    : "a smaller model, --max-num-tokens or --max-batch-size");
 }
 
 std::string profile_name(const Plan& plan, const Instruction& instruction) {

@@ -266,14 +266,17 @@ std::vector<std::pair<std::string, double>> LoadedProgram::take_profile() {
 MemoryPlan Program::plan_memory(const Engine& engine, const Backend& backend,
                                 const ProgramOptions& options) {
   ProgramOptions filled = options;
-  return brayton::plan_memory(engine, plan_for_device(engine.plan, backend.fusions()), backend,
-                              filled);
+  const MemoryPlan memory = brayton::plan_memory(
+      engine, plan_for_device(engine.plan, backend.fusions()), backend, filled);
+  check_room(memory, backend);
+  return memory;
 }
 
 std::unique_ptr<Program> Program::load(std::shared_ptr<const Engine> engine, Backend& backend,
                                        const ProgramOptions& options,
                                        const std::function<void(int64_t, int64_t)>& progress) {
   auto program = std::make_unique<LoadedProgram>(std::move(engine), backend, options);
+  check_room(program->memory(), backend);
   program->load(progress);
   return program;
 }
@@ -283,7 +286,9 @@ KernelImages Program::compile_kernels(const Engine& engine, Backend& backend,
                                       const std::function<void(int64_t, int64_t)>& progress) {
   // Borrowed: the program ends with this call.
   const std::shared_ptr<const Engine> borrowed(std::shared_ptr<const Engine>(), &engine);
-  return LoadedProgram(borrowed, backend, options).compile_kernels(progress);
+  ProgramOptions any_size = options;  // kernels do not depend on how much the device holds
+  if (any_size.kv_blocks == 0) any_size.kv_blocks = 1024;
+  return LoadedProgram(borrowed, backend, any_size).compile_kernels(progress);
 }
 
 }  // namespace brayton
