@@ -18,6 +18,7 @@ namespace {
 
 // What a kernel may use, static and dynamic together, without asking for it.
 constexpr int kSharedBytes = 48 * 1024;
+constexpr bool kMostSharedMemory = true;  // of a multiprocessor, rather than L1
 
 class Stopwatch {
  public:
@@ -228,6 +229,14 @@ bool KernelLibrary::load(Entry& entry) {
     stats.shared_bytes = attribute(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES);
     stats.stack_bytes = attribute(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES);
   }
+  // The driver would divide shared memory and L1 to suit each kernel alone. Consecutive kernels
+  // only share a multiprocessor when there is room for both and it need not be divided anew in
+  // between.
+  if constexpr (kMostSharedMemory)
+    driver_->check(
+        driver_->cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+                                    CU_SHAREDMEM_CARVEOUT_MAX_SHARED),
+        "cuFuncSetAttribute", entry.spec.str());
   const std::lock_guard lock(mutex_);
   entry.module = module;
   entry.function = function;

@@ -12,6 +12,10 @@ namespace {
 constexpr int64_t kReserved = 1024;      // shared memory that each block takes for the system
 constexpr int64_t kPlanSequences = 512;  // that rings leave room for
 constexpr int kMaxStages = 4;
+// Of so few sequences a multiprocessor gets one block, which leaves room for the next kernel: it
+// fetches its weights meanwhile.
+constexpr int64_t kFewSequences = 8;
+constexpr int64_t kJoinBytes = 9 << 20;  // that memory yields in the time of joining parts of units
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -23,7 +27,7 @@ int64_t join_bytes(const DecodeConfig& config, int64_t head_dim) {
   return config.warps * config.heads * (4 * (head_dim + 4) + 8);
 }
 int64_t plan_bytes(const DecodeConfig& config, int64_t sequences) {
-  return 4 * (config.warps + 1 + 2 * sequences + 1);
+  return 4 * (2 * config.warps + 1 + 2 * sequences + 1);
 }
 
 bool suits_tensor_cores(const AttentionArgs& args) {
@@ -72,7 +76,8 @@ int64_t DecodeConfig::grid(const DeviceInfo& device, const AttentionArgs& args) 
   const int64_t units = args.decodes * kv_heads * passes(args.q.dim(1) / kv_heads);
   const int64_t keys = args.block_table.dim(1) * args.cache.dim(3);
   const int64_t chunks = units * divide_up(keys, warps * tile);
-  return std::clamp<int64_t>(chunks, 1, int64_t{device.multiprocessors} * blocks);
+  const int at_once = args.decodes <= kFewSequences ? 1 : blocks;
+  return std::clamp<int64_t>(chunks, 1, int64_t{device.multiprocessors} * at_once);
 }
 
 DecodeConfig choose_decode(const DeviceInfo& device, const AttentionArgs& args) {
@@ -118,6 +123,7 @@ void attention_decode(CudaStream& stream, const AttentionArgs& args) {
       .define("WARPS", config.warps)
       .define("STAGES", config.stages)
       .define("BLOCKS", config.blocks)
+      .define("JOIN_CHUNKS", kJoinBytes / (config.warps * config.tile * 2 * 2 * head_dim))
       .define("WINDOW", args.window > 0 ? 1 : 0)
       .define("ALIBI", args.slopes ? 1 : 0)
       .define("SOFTCAP", args.softcap > 0.0f ? 1 : 0);

@@ -53,7 +53,8 @@ struct Part {
   }
 };
 
-// Two places a block: for the unit its share starts with and for the one it ends with.
+// Two places a block: for a unit that began in a share before, and for one that begins in its own
+// and goes on in the next.
 struct Partials {
   float* sums;     // [2 gridDim.x, kHeads, kHeadDim]
   float2* totals;  // [2 gridDim.x, kHeads]
@@ -65,9 +66,8 @@ struct Partials {
     *reinterpret_cast<float4*>(sums + (int64_t(place) * kHeads + head) * kHeadDim + dim) = part.sum;
     if (dim == 0) totals[place * kHeads + head] = make_float2(part.top, part.total);
   }
-  // The places are first_place, then 2 i for block i of (first, last].
-  __device__ __forceinline__ Part join(int first_place, int first, int last, int head,
-                                       int dim) const {
+  // Of a unit that lies in the shares of blocks first to last.
+  __device__ __forceinline__ Part join(int first, int last, int head, int dim) const {
     constexpr int kBatch = 8;  // loads under way
     Part part;
     for (int base = first; base <= last; base += kBatch) {
@@ -75,11 +75,13 @@ struct Partials {
       float4 other_sum[kBatch];
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        const int block = min(base + i, last);
-        const int64_t row = int64_t(block == first ? first_place : 2 * block) * kHeads + head;
+        const int block = base + i;
+        const int64_t row = int64_t(2 * block + (block == first ? 1 : 0)) * kHeads + head;
+        other[i] = make_float2(kLowest, 0.0f);
+        other_sum[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (base + i > last) continue;
         other[i] = __ldcg(totals + row);
         other_sum[i] = __ldcg(reinterpret_cast<const float4*>(sums + row * kHeadDim + dim));
-        if (base + i > last) other[i] = make_float2(kLowest, 0.0f);
       }
       float top = part.top;
 #pragma unroll
@@ -107,11 +109,13 @@ __device__ __forceinline__ void finish(const Problem& problem, const Plan& plan,
                                        const float* sums, const float2* totals, int* last_flag) {
   const int heads = head_count(walk.unit);
   const int chunks = plan.chunks(walk.sequence);
-  const int begin = kUnits * plan.before[walk.sequence] + walk.unit * chunks;
-  const int first = shares.owner(begin);
-  const int last = shares.owner(begin + chunks - 1);
-  const int first_place = 2 * first + (shares.begin(first) < begin ? 1 : 0);
-  const int place = int(blockIdx.x) == first ? first_place : 2 * blockIdx.x;
+  int first = blockIdx.x, last = blockIdx.x;
+  if (walk.chunk_end - walk.chunk < chunks) {
+    const int begin = kUnits * plan.before[walk.sequence] + walk.unit * chunks;
+    first = shares.owner(begin);
+    last = shares.owner(begin + chunks - 1);
+  }
+  const int place = 2 * blockIdx.x + (int(blockIdx.x) == first ? 1 : 0);
   Element* y =
       problem.y + walk.sequence * problem.y_stride + int64_t(first_head(walk.unit)) * kHeadDim;
 
@@ -146,7 +150,7 @@ __device__ __forceinline__ void finish(const Problem& problem, const Plan& plan,
   __syncthreads();
   if (*last_flag == 0) return;
   for_quads(heads, [&](int head, int dim) {
-    partials.join(first_place, first, last, head, dim).write(y + head * kHeadDim + dim);
+    partials.join(first, last, head, dim).write(y + head * kHeadDim + dim);
   });
 }
 
@@ -158,11 +162,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocks)
   extern __shared__ __align__(128) uint8_t shared[];
   launch_dependents();
   wait_for_dependency();
-  int* const warp_sums = reinterpret_cast<int*>(shared + kPlanAt);
-  int* const last_flag = warp_sums + kWarps;
+  int* const warp_results = reinterpret_cast<int*>(shared + kPlanAt);
+  int* const last_flag = warp_results + 2 * kWarps;
   int* const lengths = last_flag + 1;
   Plan plan{lengths, lengths + sequences, sequences, window};
-  plan.build(kv_lengths, warp_sums);
+  plan.build(kv_lengths, warp_results);
   const Shares shares(plan);
   if (int(blockIdx.x) >= shares.blocks) return;
   const int begin = shares.begin(blockIdx.x);

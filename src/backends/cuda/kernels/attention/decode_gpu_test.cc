@@ -214,6 +214,12 @@ TEST_F(DecodeGpuTest, ManySequences) {
 
 TEST_F(DecodeGpuTest, LongBatch) { run(kLlama, std::vector<int32_t>(12, 2048), 2); }
 
+TEST_F(DecodeGpuTest, WholeUnits) {
+  run(kLlama, std::vector<int32_t>(64, 256), 4);
+  run(kLlama, std::vector<int32_t>(40, 250), 4);
+  run(kLlama, std::vector<int32_t>(40, 1), 4);
+}
+
 TEST_F(DecodeGpuTest, SameLaunchOtherLengths) {
   // What a captured graph does: lengths and tables change in place.
   std::vector<int32_t> lengths = {700, 3, 64, 290, 1, 1024, 77};

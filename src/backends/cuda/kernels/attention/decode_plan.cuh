@@ -7,6 +7,7 @@
 //   BLOCK_SIZE              slots of a cache block
 //   TILE, WARPS, STAGES     16 or 32 keys; of a block; tiles in a warp's ring
 //   BLOCKS                  of a multiprocessor
+//   JOIN_CHUNKS             that all blocks together read in the time of joining parts of units
 //   WINDOW, ALIBI, SOFTCAP  0 or 1: whether there is one
 #pragma once
 
@@ -50,6 +51,7 @@ constexpr int kTotalsAt = kJoinAt + 4 * kWarps * kHeads * kJoinRow;
 constexpr int kPlanAt = kTotalsAt + 8 * kWarps * kHeads;
 
 constexpr float kLog2E = 1.4426950408889634f;
+constexpr int kJoinChunks = JOIN_CHUNKS;
 constexpr float kLowest = -1e30f;  // finite: a difference of two is no NaN
 
 // Keys that a sequence's token sees, and the chunks they lie in.
@@ -70,33 +72,44 @@ struct Plan {
   int* lengths;  // shared: [sequences]
   int* before;   // shared: [sequences + 1], chunks of one unit of the sequences before
   int sequences, window;
+  int most = 0;  // chunks of a unit
 
   __device__ __forceinline__ Keys keys(int s) const { return Keys(lengths[s], window); }
   __device__ __forceinline__ int chunks(int s) const { return before[s + 1] - before[s]; }
 
-  // By the whole block. `warp_sums`: shared, kWarps ints.
-  __device__ __forceinline__ void build(const int* kv_lengths, int* warp_sums) {
+  // By the whole block. `warp_results`: shared, 2 kWarps ints.
+  __device__ __forceinline__ void build(const int* kv_lengths, int* warp_results) {
     const int thread = threadIdx.x;
-    for (int s = thread; s < sequences; s += kThreads) lengths[s] = kv_lengths[s];
-    __syncthreads();
     const int run = (sequences + kThreads - 1) / kThreads;  // that a thread sums up
     const int begin = min(thread * run, sequences);
     const int end = min(begin + run, sequences);
     int sum = 0;
-#pragma unroll 1
-    for (int s = begin; s < end; ++s) sum += keys(s).chunks();
+#pragma unroll 4
+    for (int s = begin; s < end; ++s) {
+      const int length = kv_lengths[s];
+      const int chunks = Keys(length, window).chunks();
+      lengths[s] = length;
+      sum += chunks;
+      most = max(most, chunks);
+    }
     int at = sum;
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
       const int other = __shfl_up_sync(0xffffffffu, at, offset);
       if (thread % 32 >= offset) at += other;
     }
-    if (thread % 32 == 31) warp_sums[thread / 32] = at;
+    most = __reduce_max_sync(0xffffffffu, most);
+    if (thread % 32 == 31) {
+      warp_results[thread / 32] = at;
+      warp_results[kWarps + thread / 32] = most;
+    }
     __syncthreads();
     at -= sum;
 #pragma unroll
-    for (int w = 0; w < kWarps; ++w)
-      if (w < thread / 32) at += warp_sums[w];
+    for (int w = 0; w < kWarps; ++w) {
+      if (w < thread / 32) at += warp_results[w];
+      most = max(most, warp_results[kWarps + w]);
+    }
 #pragma unroll 1
     for (int s = begin; s < end; ++s) {
       before[s] = at;
@@ -107,24 +120,36 @@ struct Plan {
   }
 };
 
-// How the list of chunks is cut: the first `longer` blocks have one more than `each`.
+// How the list of chunks is cut, in pieces of `grain`: the first `longer` blocks have one more than
+// `each`. Units of one length stay whole where that takes about as long: nothing has to be joined.
 struct Shares {
-  int blocks, each, longer;
+  int blocks, grain, each, longer;
 
   __device__ __forceinline__ Shares(const Plan& plan) {
-    const int total = kUnits * plan.before[plan.sequences];
+    const int sum = plan.before[plan.sequences];
+    const int total = kUnits * sum;
     const int units = max(kUnits * plan.sequences, 1);
     // Few long units: more parts shorten their way through the chunks, but the one block that joins
     // them has to read them all. Both take the same time at the square root of the ratio of sizes.
     const float mean = float(total) / float(units);
     const int parts = max(16, int(sqrtf(mean * (float(kChunk) / kHeads))));
     blocks = min(min(total, int(gridDim.x)), parts < 4096 ? units * parts : total);
-    each = total / max(blocks, 1);
-    longer = total - each * blocks;
+    grain = 1;
+    if (plan.most * plan.sequences == sum && blocks > 0) {
+      const int longest = (units + blocks - 1) / blocks * plan.most;
+      if (longest * blocks <= total + kJoinChunks) {
+        grain = plan.most;
+        blocks = min(blocks, units);
+      }
+    }
+    const int pieces = grain == 1 ? total : units;
+    each = pieces / max(blocks, 1);
+    longer = pieces - each * blocks;
   }
   __device__ __forceinline__ int begin(int block) const {
-    return block * each + min(block, longer);
+    return grain * (block * each + min(block, longer));
   }
+  // Where units are cut: the grain is one chunk.
   __device__ __forceinline__ int owner(int chunk) const {
     const int in_longer = longer * (each + 1);
     return chunk < in_longer ? chunk / (each + 1) : longer + (chunk - in_longer) / each;

@@ -88,5 +88,12 @@ TEST(DecodeConfig, NoMoreBlocksThanChunks) {
   EXPECT_EQ(choose_decode(h100(), args).grid(h100(), args), 16);
 }
 
+TEST(DecodeConfig, FewSequencesLeaveRoomForTheNextKernel) {
+  const AttentionArgs args = shapes(DType::kBF16, 32, 8, 128, 64, 1, 128);
+  const DecodeConfig config = choose_decode(h100(), args);
+  EXPECT_EQ(config.blocks, 2);
+  EXPECT_EQ(config.grid(h100(), args), 132);
+}
+
 }  // namespace
 }  // namespace brayton::cuda

@@ -16,8 +16,9 @@ constexpr int64_t kChunk = 64;
 constexpr int64_t kWeightBytes = kTileRows * kChunk * 2;  // of a unit
 constexpr int kMostStages = 6;
 constexpr int kAhead = 10;  // units on their way before the wait, in shared memory and in L2
-constexpr int64_t kLeastUnits = 4;  // of a block: below, adding up costs more than it gains
-constexpr int kClusterTokens = 64;  // from here on x is so much that two blocks share its reading
+constexpr int64_t kLeastUnits = 4;   // of a block: below, adding up costs more than it gains
+constexpr int kClusterTokens = 128;  // from here on x is so much that two blocks share its reading
+constexpr int kManyTokens = 64;      // from here on x takes a stage less, for more stages of w
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -54,7 +55,7 @@ std::optional<SkinnyConfig> choose_skinny(const SkinnyShape& shape, const Device
   if (config.hopper) {
     // Two consecutive kernels should fit a multiprocessor, which keeps 1 KiB for itself for each.
     const int64_t most = (device.shared_per_block + 1024) / 2 - 1024;
-    config.x_stages = config.tokens <= 64 ? 4 : 3;
+    config.x_stages = config.tokens < kManyTokens ? 4 : 3;
     const int64_t stage_bytes = kWeightBytes + 16;  // and two barriers
     const int64_t x_bytes = config.x_stages * (token_bytes + 8);
     config.stages =

@@ -178,7 +178,6 @@ __device__ __forceinline__ void consume(Shared& shared, const SkinnyOutput& out,
   for (int unit = work.begin(); unit < end;) {
     const int group = unit / work.split.chunks;
     const int group_end = min((group + 1) * work.split.chunks, end);
-    int last_stage = 0, last_x_stage = 0;
 #pragma unroll 1
     for (const int first = unit; unit < group_end; ++unit) {
       barrier_wait(&shared.full[at.stage], at.parity);
@@ -190,21 +189,19 @@ __device__ __forceinline__ void consume(Shared& shared, const SkinnyOutput& out,
         wgmma_ss<Element, kTokens>(d, a + step * kWgmmaStepK, b + step * kWgmmaStepK,
                                    unit > first || step > 0);
       wgmma_commit();
-      wgmma_wait<1>();  // the unit before is done
-      if (unit > first) release(last_stage, last_x_stage);
-      last_stage = at.stage;
-      last_x_stage = x_at.stage;
+      // Given back at once: kept until the next unit has arrived, a stage would be missing from the
+      // ring most of the time.
+      wgmma_wait<0>();
+      release(at.stage, x_at.stage);
       at.advance();
       x_at.advance();
     }
-    wgmma_wait<0>();
     wgmma_results(d);
-    release(last_stage, last_x_stage);
     finish_tile(out, work, group, d, threadIdx.x);
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads, 1)
+extern "C" __global__ void __launch_bounds__(kThreads, 2)
     skinny_hopper(const __grid_constant__ TensorMap w_map, const __grid_constant__ TensorMap x_map,
                   const float* bias, Element* y, float4* partials, uint32_t* arrivals, int tokens,
                   int outputs, int columns, int y_stride) {

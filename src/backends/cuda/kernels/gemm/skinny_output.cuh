@@ -78,14 +78,14 @@ __device__ __forceinline__ void await_arrivals(const uint32_t* counter, uint32_t
     asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(count) : "l"(counter) : "memory");
   } while (count < wanted);
 }
-// The last of `expected` that leave sets it back.
+// The last of all arrivals and departures sets it back.
 __device__ __forceinline__ void count_departure(uint32_t* counter, uint32_t expected) {
   uint32_t before;
   asm volatile("atom.add.relaxed.gpu.global.u32 %0, [%1], 1;"
                : "=r"(before)
                : "l"(counter)
                : "memory");
-  if (before == 2 * expected - 1) *counter = 0;
+  if (before == expected - 1) *counter = 0;
 }
 
 // Past L1: other blocks wrote it.
@@ -176,39 +176,53 @@ __device__ __forceinline__ void finish_tile(const SkinnyOutput& out, const Skinn
   if (worker == 0) count_arrival(out.arrivals + work.tile(group));
 }
 
+// A block without a share of the fragments neither waits nor leaves.
 __device__ __forceinline__ void add_up_tile(const SkinnyOutput& out, const SkinnyWork& work,
                                             int group, int worker) {
-  constexpr int kAtOnce = 8;  // loads under way
+  constexpr int kTogether = kFragments < 2 ? 1 : 2;  // fragments
+  constexpr int kAtOnce = 8 / kTogether;             // loads of each under way
   const int first = work.split.first_block(group), last = work.split.last_block(group);
   const int blocks = last - first + 1;
+  const int fragments = (out.tokens + 7) / 8, share = work.index - first;
+  const int begin = share * fragments / blocks, end = (share + 1) * fragments / blocks;
+  if (begin == end) return;
   uint32_t* const arrivals = out.arrivals + work.tile(group);
   if (worker == 0) await_arrivals(arrivals, blocks);
   sync_workers();
-  const int fragments = (out.tokens + 7) / 8, share = work.index - first;
   const TileWriter writer(out, work.tile(group), worker);
 #pragma unroll 1
-  for (int j = share * fragments / blocks; j < (share + 1) * fragments / blocks; ++j) {
-    const float4* const partials = out.partials + j * kWorkers + worker;
-    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  for (int at = begin; at < end; at += kTogether) {
+    const float4* const partials = out.partials + at * kWorkers + worker;
+    float4 sums[kTogether];
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) sums[j] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 1
     for (int block = first; block <= last; block += kAtOnce) {
-      float4 parts[kAtOnce];
+      float4 parts[kAtOnce][kTogether];
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
-        parts[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        if (block + i <= last) parts[i] = load_partial(partials + work.place(block + i, group));
+        const float4* const from = partials + work.place(min(block + i, last), group);
+#pragma unroll
+        for (int j = 0; j < kTogether; ++j) {
+          parts[i][j] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+          if (block + i <= last && at + j < end) parts[i][j] = load_partial(from + j * kWorkers);
+        }
       }
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        sum.x += parts[i].x;
-        sum.y += parts[i].y;
-        sum.z += parts[i].z;
-        sum.w += parts[i].w;
-      }
+      for (int i = 0; i < kAtOnce; ++i)
+#pragma unroll
+        for (int j = 0; j < kTogether; ++j) {
+          sums[j].x += parts[i][j].x;
+          sums[j].y += parts[i][j].y;
+          sums[j].z += parts[i][j].z;
+          sums[j].w += parts[i][j].w;
+        }
     }
-    writer.write(j, sum.x, sum.y, sum.z, sum.w);
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j)
+      if (at + j < end) writer.write(at + j, sums[j].x, sums[j].y, sums[j].z, sums[j].w);
   }
-  if (worker == 0) count_departure(arrivals, blocks);
+  if (worker == 0) count_departure(arrivals, blocks + min(fragments, blocks));
 }
 
 // Of all workers, when their block has done all its units.

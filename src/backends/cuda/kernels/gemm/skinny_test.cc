@@ -84,12 +84,12 @@ TEST(ChooseSkinny, WholeTilesWhereTheyFillTheDevice) {
 }
 
 TEST(ChooseSkinny, TwoBlocksShareManyTokens) {
-  EXPECT_EQ(choose_skinny({32, 4096, 4096, false}, h100())->cluster, 1);
-  EXPECT_EQ(choose_skinny({33, 4096, 4096, false}, h100())->cluster, 2);
-  EXPECT_EQ(choose_skinny({64, 128, 4096, false}, h100())->cluster, 1) << "there is but one tile";
-  EXPECT_EQ(choose_skinny({64, 4096, 4096, false}, ada())->cluster, 1);
+  EXPECT_EQ(choose_skinny({64, 4096, 4096, false}, h100())->cluster, 1);
+  EXPECT_EQ(choose_skinny({65, 4096, 4096, false}, h100())->cluster, 2);
+  EXPECT_EQ(choose_skinny({128, 128, 4096, false}, h100())->cluster, 1) << "there is but one tile";
+  EXPECT_EQ(choose_skinny({128, 4096, 4096, false}, ada())->cluster, 1);
   for (const int64_t outputs : {129, 257, 4096, 6144, 128256}) {
-    const auto config = choose_skinny({64, outputs, 4096, false}, h100());
+    const auto config = choose_skinny({128, outputs, 4096, false}, h100());
     EXPECT_EQ(config->cluster, 2);
     EXPECT_EQ(config->blocks % 2, 0);
     EXPECT_LE(config->blocks, 132);
