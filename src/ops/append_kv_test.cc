@@ -1,8 +1,9 @@
-// append_kv turns q and k as rope does and puts each token's k and v into its slot, and nowhere
-// else.
+// append_kv normalises heads of q and k as rms_norm does, turns them as rope does and puts each
+// token's k and v into its slot, and nowhere else.
 #include "ops/append_kv.h"
 
 #include "ops/attention.h"
+#include "ops/rms_norm.h"
 #include "ops/rope.h"
 #include "testing/op_test.h"
 
@@ -96,6 +97,65 @@ TEST(AppendKv, WithoutFrequenciesNothingTurns) {
   EXPECT_EQ(step.slot(0, 1, 0), Step::row(step.v, 1));
 }
 
+// The heads of x, normalised; float32.
+Tensor normalised(const TensorView& x, const Tensor& weights, float eps) {
+  Tensor y = Tensor::of(x.shape, values(x));
+  const TensorView heads(y.view().data, DType::kF32, {x.dim(0) * x.dim(1), x.dim(2)});
+  reference(
+      RmsNormArgs{.x = heads, .residual = {}, .w = weights, .sum = {}, .y = heads, .eps = eps});
+  return y;
+}
+
+TEST(AppendKv, NormalisesHeadsBeforeTheyTurn) {
+  const Tensor q_norm = Tensor::of({6}, {1, -2, 0.5f, 3, 1.5f, 0.25f});
+  const Tensor k_norm = Tensor::of({6}, {2, 1, -0.5f, 0.75f, 1, 4});
+  for (const bool with_q : {false, true})
+    for (const bool with_k : {false, true})
+      for (const bool rotary : {false, true}) {
+        SCOPED_TRACE(format("q {} k {} rotary {}", with_q, with_k, rotary));
+        const Step step;
+        const std::vector<float> padding = Step::row(step.q, 3), v = Step::row(step.v, 1);
+        Tensor q = Tensor::of(step.q.view().shape, values(step.q));
+        Tensor k = Tensor::of(step.k.view().shape, values(step.k));
+        if (with_q) q = normalised(q, q_norm, 0.25f);
+        if (with_k) k = normalised(k, k_norm, 0.25f);
+        if (rotary) q = turned(step, q, false, 1.5f);
+        if (rotary) k = turned(step, k, false, 1.5f);
+        AppendKvArgs args = step.args();
+        if (with_q) args.q_norm = q_norm;
+        if (with_k) args.k_norm = k_norm;
+        if (!rotary) args.inv_freq = args.positions = {};
+        args.scale = 1.5f;
+        args.norm_eps = 0.25f;
+        reference(args);
+        expect_same_bits(step.q.view().slice(0, 0, 3), q.view().slice(0, 0, 3));
+        EXPECT_EQ(Step::row(step.q, 3), padding);
+        EXPECT_EQ(step.slot(2, 0, 1), Step::row(k, 0));
+        EXPECT_EQ(step.slot(0, 0, 0), Step::row(k, 1));
+        EXPECT_EQ(step.slot(0, 1, 0), v);
+      }
+}
+
+TEST(AppendKv, NormIsNotRoundedBeforeTheRotation) {
+  const Step step;
+  std::mt19937 random(4);
+  const Tensor q = normal_tensor(DType::kBF16, {4, 2, 6}, random);
+  const Tensor k(DType::kBF16, {4, 1, 6}), v(DType::kBF16, {4, 1, 6});
+  const Tensor q_norm = normal_tensor(DType::kF32, {6}, random);
+  const Tensor expected = turned(step, normalised(q, q_norm, 1e-5f), false, 1.0f);
+  AppendKvArgs args = step.args();
+  args.q = q;
+  args.k = k;
+  args.v = v;
+  args.q_norm = q_norm;
+  reference(args);
+  for (int64_t t = 0; t < 3; ++t)
+    for (int64_t h = 0; h < 2; ++h)
+      for (int64_t i = 0; i < 6; ++i)
+        EXPECT_EQ(load_float(q.view(), t, h, i),
+                  bf16_to_f32(f32_to_bf16(load_float(expected.view(), t, h, i))));
+}
+
 TEST(AppendKv, HalfCacheRounds) {
   const Step step;
   const Tensor cache(DType::kBF16, {3, 2, 1, 2, 6});
@@ -166,6 +226,13 @@ TEST(AppendKv, SaysWhatDoesNotFit) {
   args.positions = {};
   EXPECT_EQ(error_of([&] { check(args); }),
             "[append_kv] positions must be given with inv_freq, got inv_freq alone");
+  args = step.args();
+  args.q_norm = four;
+  EXPECT_EQ(error_of([&] { check(args); }), "[append_kv] q_norm.head_dim must be 6, got 4");
+  args = step.args();
+  const Tensor half(DType::kBF16, {6});
+  args.k_norm = half;
+  EXPECT_EQ(error_of([&] { check(args); }), "[append_kv] k_norm must be f32, got bf16");
   args = step.args();
   const Tensor cache(DType::kF32, {3, 2, 2, 2, 6});
   args.cache = cache;

@@ -100,6 +100,35 @@ __device__ __forceinline__ void convert(const Elements<T, kCount, kAccess>& from
   to = from;
 }
 
+// What is done to `kUsed` elements of a head, from element `at` on, before they turn.
+struct NoNorm {
+  static constexpr bool kScales = false;
+  template <int kUsed, int kCount>
+  __device__ __forceinline__ void apply(float (&)[kCount], int) const {}
+};
+struct HeadNorm {
+  static constexpr bool kScales = true;
+  float factor;
+  const float* w;  // of the head's elements, 16-byte aligned
+
+  template <int kUsed, int kCount>
+  __device__ __forceinline__ void apply(float (&x)[kCount], int at) const {
+    if constexpr (kUsed % 4 == 0) {
+#pragma unroll
+      for (int i = 0; i < kUsed; i += 4) {
+        const float4 part = *reinterpret_cast<const float4*>(w + at + i);
+        x[i] *= factor * part.x;
+        x[i + 1] *= factor * part.y;
+        x[i + 2] *= factor * part.z;
+        x[i + 3] *= factor * part.w;
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < kUsed; ++i) x[i] *= factor * w[at + i];
+    }
+  }
+};
+
 // How the elements of a head are shared out. The first 2 kPairs turn; the rest passes through.
 // A run of vectors is halved, and unit u has the vectors u of both halves: for the pairs (p, p + P)
 // those are what turns together. kAccess divides the head's size, its offsets and kPairs (when
@@ -156,16 +185,39 @@ struct RotaryHead {
         if (has_second) second.template load<kAccess>(head + second_at);
       }
     }
+    // The sum of the elements' squares.
+    __device__ __forceinline__ float squares() const {
+      float sum = 0.0f;
+      const auto add = [&](const Vector& v) {
+        float x[kVector];
+        v.to_floats(x);
+#pragma unroll
+        for (int i = 0; i < kVector; ++i)
+          if (i < kAccess || turns) sum = fmaf(x[i], x[i], sum);
+      };
+      add(first);
+      if (has_second) add(second);
+      return sum;
+    }
     // `table` has the cosine and sine of pair p at table_slot(p).
-    __device__ __forceinline__ void turn(const float2* table) {
-      if (!turns) return;
+    template <class Norm = NoNorm>
+    __device__ __forceinline__ void turn(const float2* table, const Norm& norm = {}) {
+      if (!turns) {
+        if constexpr (Norm::kScales) {
+          pass(first, at, norm);
+          if (has_second) pass(second, second_at, norm);
+        }
+        return;
+      }
       if constexpr (kInterleaved) {
-        turn_inside(first, table + at / kVector);
-        if (has_second) turn_inside(second, table + second_at / kVector);
+        turn_inside(first, table + at / kVector, at, norm);
+        if (has_second) turn_inside(second, table + second_at / kVector, second_at, norm);
       } else {
         float a[kVector], b[kVector];
         first.to_floats(a);
         second.to_floats(b);
+        norm.template apply<kVector>(a, at);
+        norm.template apply<kVector>(b, second_at);
 #pragma unroll
         for (int i = 0; i < kVector; ++i) {
           const float2 t = table[i * kTableRow + at / kVector];
@@ -193,9 +245,19 @@ struct RotaryHead {
     }
 
    private:
-    __device__ __forceinline__ static void turn_inside(Vector& v, const float2* table) {
+    template <class Norm>
+    __device__ __forceinline__ static void pass(Vector& v, int at, const Norm& norm) {
       float x[kVector];
       v.to_floats(x);
+      norm.template apply<kAccess>(x, at);
+      v.from_floats(x);
+    }
+    template <class Norm>
+    __device__ __forceinline__ static void turn_inside(Vector& v, const float2* table, int at,
+                                                       const Norm& norm) {
+      float x[kVector];
+      v.to_floats(x);
+      norm.template apply<kVector>(x, at);
 #pragma unroll
       for (int i = 0; i < kVector / 2; ++i) {
         const float2 t = table[i * kTableRow];

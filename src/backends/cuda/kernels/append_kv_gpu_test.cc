@@ -12,9 +12,9 @@ using testing::Tensor;
 using testing::Tolerance;
 using testing::values;
 
-// A sine may be wrong by 2e-7, and a result by a unit in the last place.
-Tolerance turned_tolerance(DType dtype) {
-  if (dtype == DType::kF32) return {2e-6, 1e-6};
+// A sine may be wrong by 2e-7, a norm by 1e-6, and a result by a unit in the last place.
+Tolerance turned_tolerance(DType dtype, bool norm = false) {
+  if (dtype == DType::kF32) return norm ? Tolerance{1e-5, 2e-6} : Tolerance{2e-6, 1e-6};
   return dtype == DType::kF16 ? Tolerance{1e-5, 0x1p-10} : Tolerance{1e-5, 0x1p-7};
 }
 
@@ -46,6 +46,8 @@ struct Sizes {
   int64_t block_size = 16;
   bool interleaved = false;
   float scale = 1.0f;
+  bool q_norm = false;
+  bool k_norm = false;
 };
 
 struct SequenceStep {
@@ -55,7 +57,7 @@ struct SequenceStep {
 
 class AppendKvGpuTest : public GpuTest {
  protected:
-  // `padding`: rows behind those of all sequences.
+  // `padding`: rows behind those of all sequences. While the backend plans, nothing is compared.
   void run(const Sizes& sizes, const std::vector<SequenceStep>& steps, int64_t padding = 0,
            int32_t first_position = 0) {
     SCOPED_TRACE(sizes.name);
@@ -89,6 +91,8 @@ class AppendKvGpuTest : public GpuTest {
                        {blocks, 2, sizes.kv_heads, sizes.block_size, sizes.head_dim});
     const Tensor position_tensor = Tensor::of_i32(positions);
     const Tensor inv_freq = frequencies(std::max<int64_t>(sizes.pairs, 1));
+    const Tensor q_norm = normal_tensor(DType::kF32, {sizes.head_dim}, random_);
+    const Tensor k_norm = normal_tensor(DType::kF32, {sizes.head_dim}, random_);
     const Tensor offset_tensor = Tensor::of_i32(offsets);
     const Tensor length_tensor = Tensor::of_i32(lengths);
     const Tensor table_tensor = Tensor::of_i32({sequences, columns}, table);
@@ -97,11 +101,14 @@ class AppendKvGpuTest : public GpuTest {
     const DeviceTensor device_cache = on_device(cache);
     const DeviceTensor device_positions = on_device(position_tensor);
     const DeviceTensor device_freq = on_device(inv_freq);
+    const DeviceTensor device_q_norm = on_device(q_norm);
+    const DeviceTensor device_k_norm = on_device(k_norm);
     const DeviceTensor device_offsets = on_device(offset_tensor);
     const DeviceTensor device_lengths = on_device(length_tensor);
     const DeviceTensor device_table = on_device(table_tensor);
     const auto args = [&](const TensorView& rows, const TensorView& positions_view,
-                          const TensorView& freq, const TensorView& cache_view,
+                          const TensorView& freq, const TensorView& q_weights,
+                          const TensorView& k_weights, const TensorView& cache_view,
                           const TensorView& offsets_view, const TensorView& lengths_view,
                           const TensorView& table_view) {
       AppendKvArgs result{.q = rows.slice(1, 0, sizes.heads),
@@ -109,33 +116,43 @@ class AppendKvGpuTest : public GpuTest {
                           .v = rows.slice(1, sizes.heads + sizes.kv_heads, rows.dim(1)),
                           .positions = positions_view,
                           .inv_freq = freq,
+                          .q_norm = q_weights,
+                          .k_norm = k_weights,
                           .cache = cache_view,
                           .query_offsets = offsets_view,
                           .kv_lengths = lengths_view,
                           .block_table = table_view,
                           .interleaved = sizes.interleaved,
-                          .scale = sizes.scale};
+                          .scale = sizes.scale,
+                          .norm_eps = 0.1f};
+      if (!sizes.q_norm) result.q_norm = {};
+      if (!sizes.k_norm) result.k_norm = {};
       if (sizes.pairs == 0) result.positions = result.inv_freq = {};
       return result;
     };
-    append_kv(stream(), args(device_qkv, device_positions, device_freq, device_cache,
-                             device_offsets, device_lengths, device_table));
+    append_kv(stream(),
+              args(device_qkv, device_positions, device_freq, device_q_norm, device_k_norm,
+                   device_cache, device_offsets, device_lengths, device_table));
+    if (planning_) return;
     stream().synchronize();
     const Tensor actual_qkv(sizes.dtype, qkv.view().shape);
     const Tensor actual_cache(sizes.cache_dtype, cache.view().shape);
     device_qkv.download(actual_qkv);
     device_cache.download(actual_cache);
 
-    reference(
-        args(qkv, position_tensor, inv_freq, cache, offset_tensor, length_tensor, table_tensor));
+    reference(args(qkv, position_tensor, inv_freq, q_norm, k_norm, cache, offset_tensor,
+                   length_tensor, table_tensor));
     const auto part = [&](const Tensor& x, int64_t begin, int64_t end) {
       return values(x.view().slice(1, begin, end));
     };
-    const Tolerance tolerance = turned_tolerance(sizes.dtype);
+    // Exact where neither norm nor rotation changes anything.
+    const auto tolerance = [&](DType dtype, bool norm) {
+      return sizes.pairs == 0 && !norm ? Tolerance{} : turned_tolerance(dtype, norm);
+    };
     {
       SCOPED_TRACE("q");
       testing::expect_close(part(actual_qkv, 0, sizes.heads), part(qkv, 0, sizes.heads),
-                            sizes.pairs == 0 ? Tolerance{} : tolerance);
+                            tolerance(sizes.dtype, sizes.q_norm));
     }
     {
       SCOPED_TRACE("v, behind q and k");
@@ -145,11 +162,10 @@ class AppendKvGpuTest : public GpuTest {
     }
     {
       SCOPED_TRACE("cache, keys");
-      expect_close_or_unwritten(actual_cache.view().slice(1, 0, 1), cache.view().slice(1, 0, 1),
-                                sizes.pairs == 0 ? Tolerance{}
-                                                 : turned_tolerance(sizes.cache_dtype == DType::kF32
-                                                                        ? sizes.dtype
-                                                                        : sizes.cache_dtype));
+      expect_close_or_unwritten(
+          actual_cache.view().slice(1, 0, 1), cache.view().slice(1, 0, 1),
+          tolerance(sizes.cache_dtype == DType::kF32 ? sizes.dtype : sizes.cache_dtype,
+                    sizes.k_norm));
     }
     {
       SCOPED_TRACE("cache, values");
@@ -157,6 +173,18 @@ class AppendKvGpuTest : public GpuTest {
                                 {});
     }
   }
+  // The same step for each. Kernels are compiled side by side as all have been planned first.
+  void run_all(const std::vector<Sizes>& all, const std::vector<SequenceStep>& steps) {
+    for (const bool planning : {true, false}) {
+      planning_ = planning;
+      if (planning) backend().begin_planning();
+      for (const Sizes& sizes : all) run(sizes, steps, 2);
+      if (planning) backend().end_planning({});
+    }
+  }
+
+ private:
+  bool planning_ = false;
 };
 
 constexpr Sizes kLlama{.name = "llama 3 8B",
@@ -241,6 +269,67 @@ TEST_F(AppendKvGpuTest, TypesAndLayouts) {
        .interleaved = true},
       steps);
   run({.name = "no rope", .dtype = DType::kF16, .cache_dtype = DType::kF16, .pairs = 0}, steps, 2);
+}
+
+// A case with both norms, in one type.
+Sizes normed(const char* name, DType dtype, int64_t head_dim, int64_t pairs,
+             bool interleaved = false) {
+  return {.name = name,
+          .dtype = dtype,
+          .cache_dtype = dtype,
+          .heads = 3,
+          .kv_heads = 1,
+          .head_dim = head_dim,
+          .pairs = pairs,
+          .interleaved = interleaved,
+          .scale = 1.25f,
+          .q_norm = true,
+          .k_norm = true};
+}
+
+TEST_F(AppendKvGpuTest, Norms) {
+  const DType bf16 = DType::kBF16, f16 = DType::kF16, f32 = DType::kF32;
+  std::vector<Sizes> all = {
+      normed("bf16 64", bf16, 64, 32),
+      normed("bf16 128", bf16, 128, 64),
+      normed("bf16 256", bf16, 256, 128),
+      normed("bf16 80", bf16, 80, 40),
+      normed("f16 128 interleaved", f16, 128, 64, true),
+      normed("f16 80 interleaved, partial", f16, 80, 20, true),
+      normed("f16 256 partial", f16, 256, 32),
+      normed("f32 64 interleaved, partial", f32, 64, 8, true),
+      normed("f32 128", f32, 128, 64),
+      normed("f32 256", f32, 256, 128),
+      normed("f32 80", f32, 80, 40),
+      normed("bf16 128 without rope", bf16, 128, 0),
+      normed("f32 80 without rope", f32, 80, 0),
+      // By single elements or a few: a lane has several units, or a vector has a pair.
+      normed("bf16 80, 10 pairs", bf16, 80, 10),
+      normed("bf16 80, 5 pairs", bf16, 80, 5),
+      normed("bf16 13 interleaved, 5 pairs", bf16, 13, 5, true),
+      normed("f32 101 interleaved, 3 pairs", f32, 101, 3, true),
+      normed("f16 131 without rope", f16, 131, 0),
+  };
+  for (const int64_t pairs : {0, 16})
+    for (const bool of_q : {false, true}) {
+      Sizes one = normed(of_q ? "q alone" : "k alone", bf16, 64, pairs);
+      (of_q ? one.k_norm : one.q_norm) = false;
+      all.push_back(one);
+    }
+  Sizes rounded = normed("cache of another type", f32, 64, 32);
+  rounded.cache_dtype = bf16;
+  all.push_back(rounded);
+  run_all(all, {{1, 6}, {19, 2}, {0, 3}, {1, 0}, {30, 11}});
+}
+
+TEST_F(AppendKvGpuTest, NormsOfPromptsAndDecodes) {
+  Sizes qwen = kLlama;  // Qwen 3 8B is of the same sizes
+  qwen.name = "qwen 3 8B";
+  qwen.q_norm = qwen.k_norm = true;
+  run(qwen, {{1, 1000}});
+  run(qwen, {{1, 63}, {1, 64}, {1, 5}, {300, 0}, {0, 7}, {1, 0}, {140, 33}});
+  // Several tokens a block.
+  run(normed("many tokens", DType::kBF16, 64, 32), {{2700, 3}, {1, 6}, {2900, 0}});
 }
 
 class RopeGpuTest : public GpuTest {

@@ -2,7 +2,6 @@
 // something to do.
 #include "backends/cuda/kernels/append_kv.h"
 
-#include "backends/cuda/kernels/rope.h"
 #include "testing/op_test.h"
 
 namespace brayton::cuda {
@@ -68,6 +67,50 @@ TEST(RotaryConfig, SpreadsFewTokensAndFillsThreadsForMany) {
   EXPECT_EQ(prompt.grid[1], 1u);
   // LLaMA 3 1B: two tokens fill a block.
   EXPECT_EQ(choose_rotary(h100, 2048, 192, 32).tokens, 2);
+}
+
+TEST(AppendKvConfig, WithoutNormsIsTheRotaryOne) {
+  const DeviceInfo h100;
+  for (const int64_t tokens : {1, 2048}) {
+    const AppendKvConfig config = choose_append_kv(h100, tokens, {32, 8, 128, 64}, 8);
+    const RotaryConfig expected = choose_rotary(h100, tokens, 384, 64);
+    EXPECT_EQ(config.lanes, 1);
+    EXPECT_EQ(config.units, expected.units);
+    EXPECT_EQ(config.blocks.tokens, expected.tokens);
+    EXPECT_EQ(config.blocks.grid[0], expected.grid[0]);
+    EXPECT_EQ(config.blocks.grid[1], expected.grid[1]);
+  }
+}
+
+TEST(AppendKvConfig, NormalisedHeadsHaveLanesOfOneWarp) {
+  const DeviceInfo h100;
+  struct Expected {
+    AppendKvSizes sizes;
+    int access, lanes;
+    int64_t rounds, threads;  // of a token
+  };
+  const Expected all[] = {
+      {{32, 8, 128, 64, false, true, true}, 8, 8, 1, 384},  // Qwen 3 8B
+      {{4, 1, 256, 128, false, true, true}, 8, 16, 1, 96},  // Gemma 3 1B
+      {{4, 2, 64, 0, false, true, true}, 8, 4, 1, 32},
+      {{4, 2, 64, 0, false, false, true}, 8, 4, 1, 16},      // queries stay as they are
+      {{4, 2, 80, 20, true, true, false}, 8, 8, 1, 64},      // 3 units turn, 3 pass
+      {{4, 2, 256, 128, false, true, true}, 4, 32, 1, 256},  // float32
+      {{3, 1, 80, 5, false, true, true}, 1, 32, 2, 160},     // 5 units turn, 35 pass
+  };
+  for (const Expected& e : all)
+    for (const int64_t tokens : {1, 7, 300, 8192}) {
+      SCOPED_TRACE(
+          format("{} tokens, head_dim {}, {} pairs", tokens, e.sizes.head_dim, e.sizes.pairs));
+      const AppendKvConfig config = choose_append_kv(h100, tokens, e.sizes, e.access);
+      EXPECT_EQ(config.lanes, e.lanes);
+      EXPECT_EQ(config.units, config.blocks.units * e.rounds);
+      EXPECT_LE(config.units, 3);
+      const int64_t slice = int64_t{RotaryConfig::kThreads} * config.blocks.units;
+      EXPECT_GE(config.blocks.grid[0] * int64_t{config.blocks.tokens}, tokens);
+      EXPECT_GE(config.blocks.grid[1] * slice, config.blocks.tokens * e.threads);
+      EXPECT_LT((config.blocks.grid[1] - 1) * slice, config.blocks.tokens * e.threads);
+    }
 }
 
 }  // namespace

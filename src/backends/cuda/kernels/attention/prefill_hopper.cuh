@@ -229,6 +229,7 @@ __device__ __forceinline__ void consume(Shared& shared, int own, const float* sl
     barrier_wait(&shared.q_full, q_parity);
     q_parity ^= 1;
     const PrefillTile tile = shared.tile;
+    __syncwarp();  // every lane has read it before lane 0 gives its place back
     if (tile.tokens == 0) break;
     const int first_head = tile.head_group * kPack;
     const int begin = first_step(tile, window), end = end_step(tile);
