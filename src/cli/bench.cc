@@ -14,7 +14,7 @@ namespace {
 
 struct BenchOptions {
   ModelOptions model;
-  int64_t batch = 1, requests = 16, input = 128, output = 128;
+  int64_t batch = 1, requests = 16, input = 128, output = 128, repeats = 0;
   std::string dataset;
   bool profile = false;
 };
@@ -50,11 +50,14 @@ void bench_latency_command(const BenchOptions& o) {
   positive("--input", o.input);
   positive("--output", o.output);
   LLM llm = load(o);
-  const LatencyReport report = bench_latency(llm, o.batch, o.input, o.output);
+  const LatencyReport report = bench_latency(llm, o.batch, o.input, o.output, o.repeats);
   if (o.profile) print_profile(llm);
   if (o.model.json)
     std::cout << Json{{"ttft_ms", report.ttft_ms},
+                      {"ttft_median_ms", report.ttft_median_ms},
+                      {"ttft_least_ms", report.ttft_least_ms},
                       {"itl_ms", to_json(report.itl_ms)},
+                      {"step_ms", to_json(report.step_ms)},
                       {"decode_tok_s", report.decode_tok_s},
                       {"fraction_of_floor", report.fraction_of_floor},
                       {"read_bandwidth_gb_s", report.read_bandwidth / 1e9},
@@ -67,11 +70,12 @@ void bench_latency_command(const BenchOptions& o) {
   else
     std::cout << format(
         "batch {} of {} + {} tokens on {}\n"
-        "first token {:.1f} ms ({:.0f} prompt tok/s), between tokens {:.2f} ms p50 {:.2f} ms p99\n"
+        "first token {:.1f} ms ({:.0f} prompt tok/s), between tokens {:.2f} ms p50 {:.2f} ms p99, "
+        "decode step {:.2f} ms\n"
         "decode {:.1f} tok/s, {:.0f} % of the floor at {:.1f} GB/s read bandwidth\n",
-        o.batch, o.input, o.output, llm.device(), report.ttft_ms,
-        static_cast<double>(o.batch * o.input) / report.ttft_ms * 1e3, report.itl_ms.p50,
-        report.itl_ms.p99, report.decode_tok_s, 100 * report.fraction_of_floor,
+        o.batch, o.input, o.output, llm.device(), report.ttft_median_ms,
+        static_cast<double>(o.batch * o.input) / report.ttft_median_ms * 1e3, report.itl_ms.p50,
+        report.itl_ms.p99, report.step_ms.p50, report.decode_tok_s, 100 * report.fraction_of_floor,
         report.read_bandwidth / 1e9);
 }
 
@@ -114,6 +118,8 @@ void add_bench(CLI::App& app) {
   one->add_option("--batch", latency->batch, "sequences")->capture_default_str();
   one->add_option("--input", latency->input, "prompt tokens of each")->capture_default_str();
   one->add_option("--output", latency->output, "new tokens of each")->capture_default_str();
+  one->add_option("--repeats", latency->repeats, "more runs for the median time to first token")
+      ->check(CLI::NonNegativeNumber);
   one->add_flag("--profile", latency->profile, "print the time of each op on stderr");
   one->callback([latency] { bench_latency_command(*latency); });
 

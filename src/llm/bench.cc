@@ -36,9 +36,10 @@ struct Arrivals {
   std::promise<RequestResult> done;
 };
 
-std::vector<std::shared_ptr<Arrivals>> run_all(LLM& llm,
-                                               const std::vector<ThroughputRequest>& requests) {
-  std::vector<std::shared_ptr<Arrivals>> all;
+using AllArrivals = std::vector<std::shared_ptr<Arrivals>>;
+
+AllArrivals run_all(LLM& llm, const std::vector<ThroughputRequest>& requests) {
+  AllArrivals all;
   for (const ThroughputRequest& request : requests) {
     const auto arrivals = std::make_shared<Arrivals>();
     arrivals->times.reserve(request.output);
@@ -58,6 +59,28 @@ std::vector<std::shared_ptr<Arrivals>> run_all(LLM& llm,
       throw Error(ErrorCode::kInternal, result.error);
   }
   return all;
+}
+
+// When the last sequence got its first token.
+Clock::time_point all_first_tokens(const AllArrivals& arrivals) {
+  Clock::time_point first = arrivals.front()->times.front();
+  for (const auto& request : arrivals) first = std::max(first, request->times.front());
+  return first;
+}
+
+// Milliseconds of the steps that every sequence has a token of and no prompt: after all have their
+// first token, until the first has its last.
+std::vector<double> decode_steps(const AllArrivals& arrivals, Clock::time_point first) {
+  Clock::time_point end = Clock::time_point::max();
+  for (const auto& request : arrivals) end = std::min(end, request->times.back());
+  std::vector<double> steps;
+  for (const auto& request : arrivals) {
+    const auto& times = request->times;
+    for (size_t i = 1; i < times.size(); ++i)
+      if (times[i - 1] >= first && times[i] <= end)
+        steps.push_back(seconds(times[i] - times[i - 1]) * 1e3);
+  }
+  return steps;
 }
 
 int64_t token_count(const LLM& llm, const std::string& text) {
@@ -108,19 +131,26 @@ Percentiles percentiles(std::vector<double> values) {
   return {at(0.5), at(0.99)};
 }
 
-LatencyReport bench_latency(LLM& llm, int64_t batch, int64_t input, int64_t output) {
+LatencyReport bench_latency(LLM& llm, int64_t batch, int64_t input, int64_t output,
+                            int64_t repeats) {
   const double bandwidth = llm.measure_read_bandwidth();
   const auto requests = random_requests(llm, batch, input, output, 1);
   run_all(llm, random_requests(llm, batch, std::min<int64_t>(input, 16), 4, 2));  // warm up
+  std::vector<double> first_tokens;
+  for (int64_t i = 0; i < repeats; ++i) {
+    const auto prompts = random_requests(llm, batch, input, 1, 3 + static_cast<uint64_t>(i));
+    const auto begin = Clock::now();
+    first_tokens.push_back(seconds(all_first_tokens(run_all(llm, prompts)) - begin) * 1e3);
+  }
   const auto start = Clock::now();
   const auto arrivals = run_all(llm, requests);
 
-  Clock::time_point first = start, last = start;
+  const Clock::time_point first = all_first_tokens(arrivals);
+  Clock::time_point last = start;
   std::vector<double> gaps;
   int64_t later_tokens = 0;
   for (const auto& request : arrivals) {
     const auto& times = request->times;
-    first = std::max(first, times.front());
     last = std::max(last, times.back());
     later_tokens += static_cast<int64_t>(times.size()) - 1;
     for (size_t i = 1; i < times.size(); ++i)
@@ -128,7 +158,11 @@ LatencyReport bench_latency(LLM& llm, int64_t batch, int64_t input, int64_t outp
   }
   LatencyReport report;
   report.ttft_ms = seconds(first - start) * 1e3;
+  first_tokens.push_back(report.ttft_ms);
+  report.ttft_median_ms = percentiles(first_tokens).p50;
+  report.ttft_least_ms = *std::min_element(first_tokens.begin(), first_tokens.end());
   report.itl_ms = percentiles(gaps);
+  report.step_ms = percentiles(decode_steps(arrivals, first));
   report.read_bandwidth = bandwidth;
   if (later_tokens > 0 && last > first) {
     report.decode_tok_s = static_cast<double>(later_tokens) / seconds(last - first);

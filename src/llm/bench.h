@@ -18,14 +18,19 @@ Percentiles percentiles(std::vector<double> values);  // of any order; zeros for
 
 struct LatencyReport {
   double ttft_ms = 0;            // until every sequence has its first token
+  double ttft_median_ms = 0;     // of this run and the repeats
+  double ttft_least_ms = 0;      // of the same
   Percentiles itl_ms;            // between tokens of a sequence
+  Percentiles step_ms;           // the same while the whole batch decodes
   double decode_tok_s = 0;       // all sequences together, first tokens excluded
   double read_bandwidth = 0;     // bytes/s, measured in this run
   double fraction_of_floor = 0;  // least time to read weights and cache / time of a decode step
 };
 
-// `batch` sequences of `input` random ids, `output` tokens each, end tokens ignored.
-LatencyReport bench_latency(LLM& llm, int64_t batch, int64_t input, int64_t output);
+// `batch` sequences of `input` random ids, `output` tokens each, end tokens ignored; before it the
+// time to the first token is measured `repeats` times.
+LatencyReport bench_latency(LLM& llm, int64_t batch, int64_t input, int64_t output,
+                            int64_t repeats = 0);
 
 struct ThroughputRequest {
   std::vector<int32_t> prompt;

@@ -18,7 +18,7 @@ CudaOptions cuda_options(const LoadOptions& options) {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_device(const LoadOptions& options) {
+std::unique_ptr<Backend> open_device(const LoadOptions& options, KernelChoice choice) {
   const std::string& name = options.device;
   if (name == "cpu" || (name == "auto" && !cuda_unavailable().empty())) {
     if (options.threads < 0 || options.threads > 1024)
@@ -27,9 +27,10 @@ std::unique_ptr<Backend> open_device(const LoadOptions& options) {
     return make_cpu_backend({.threads = options.threads ? options.threads : available_cores(),
                              .level = options.cpu_level});
   }
-  if (name == "cuda" || name == "auto") return make_cuda_backend(cuda_options(options));
+  CudaOptions cuda = cuda_options(options);
+  cuda.tune = choice == KernelChoice::kMeasured;
+  if (name == "cuda" || name == "auto") return make_cuda_backend(cuda);
   if (name.starts_with("cuda:")) {
-    CudaOptions cuda = cuda_options(options);
     const char* const end = name.data() + name.size();
     const auto [rest, fault] = std::from_chars(name.data() + 5, end, cuda.device);
     if (fault == std::errc() && rest == end) return make_cuda_backend(cuda);

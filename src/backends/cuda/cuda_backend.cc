@@ -1,7 +1,10 @@
 #include "backends/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <chrono>
+#include <mutex>
 #include <optional>
+#include <utility>
 
 #include "backends/cuda/cuda_kernels.h"
 #include "backends/cuda/cuda_stream.h"
@@ -10,12 +13,17 @@
 #include "backends/cuda/jit/disk_cache.h"
 #include "backends/cuda/jit/gate.h"
 #include "backends/cuda/jit/kernel_library.h"
+#include "backends/cuda/jit/source_closure.h"
+#include "backends/cuda/jit/timing_cache.h"
+#include "backends/cuda/kernels/gemm/linear_timer.h"
+#include "backends/cuda/kernels/gemm/linear_tuner.h"
 #include "backends/cuda/kernels/read_bandwidth.h"
 #include "backends/cuda/libraries/cublaslt.h"
 #include "backends/cuda/memory.h"
 #include "backends/cuda/packed_linear.h"
 #include "backends/cuda/upload.h"
 #include "core/check.h"
+#include "core/hash.h"
 #include "core/log.h"
 
 namespace brayton {
@@ -59,13 +67,29 @@ Opened::Opened(const CudaOptions& options) {
   driver->check(driver->cuCtxSetCurrent(context), "cuCtxSetCurrent");
 }
 
+// What a linear kernel's time depends on.
+TimingIdentity timing_identity(const Driver& driver, const DeviceInfo& device) {
+  uint64_t hash = hash64(std::as_bytes(std::span(device.arch)), linear_choices_hash(device));
+  for (const char* kernel : {"gemv", "skinny", "skinny_hopper", "gemm_hopper", "gemm_portable"})
+    hash = hash * 31 +
+           hash_sources(source_closure(embedded_sources(), format("kernels/gemm/{}.cuh", kernel)));
+  return {device.name, driver.version, hash};
+}
+
+constexpr int64_t kMostTuningBytes = int64_t{3} << 29;  // for as long as it takes
+constexpr int64_t kTuningReserve = int64_t{1} << 28;    // is left free meanwhile
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
       : device_(options),
         library_dirs_(options.library_dirs),
         cache_(options.cache_dir),
-        library_(device_.driver, device_.info.arch, Compiler(options.library_dirs), &cache_) {}
+        library_(device_.driver, device_.info.arch, Compiler(options.library_dirs), &cache_) {
+    if (!device_.driver || !options.tune || options.portable) return;
+    timings_.emplace(options.cache_dir, timing_identity(*device_.driver, device_.info));
+    tuner_.emplace(device_.info, *timings_, [this] { return open_cublaslt(); });
+  }
 
   std::string kind() const override { return "cuda"; }
   std::string description() const override {
@@ -124,9 +148,9 @@ class CudaBackend final : public Backend {
     return storage_bytes(dtype_of(tactic), {desc.n, desc.k});
   }
   bool launch_library_linear(Stream& stream, const LinearArgs& args) override {
-    if (!cublaslt_ && device_.driver) cublaslt_ = CublasLt::open(library_dirs_);
-    if (!cublaslt_) return false;
-    cublaslt_->linear(cuda_stream(stream), args);
+    CublasLt* const library = open_cublaslt();
+    if (!library) return false;
+    library->linear(cuda_stream(stream), args);
     return true;
   }
   double measure_read_bandwidth() override {
@@ -145,12 +169,24 @@ class CudaBackend final : public Backend {
     planning_ = false;
     make_current();
     library_.compile_pending(progress);
-    if (library_.rebuilt() > 0)
-      log_warning("[cuda] {} kernels of the engine do not fit {} and were compiled again",
-               library_.rebuilt(), device_.info.name);
+    if (const int64_t more = library_.rebuilt() - std::exchange(rebuilt_, library_.rebuilt()))
+      log_warning("[cuda] {} kernels that the engine has not, or not for {}, were compiled", more,
+                  device_.info.name);
+    if (tuner_) tune();
   }
-  void add_kernel_images(const KernelImages& images) override { library_.add_images(images); }
-  KernelImages kernel_images() const override { return library_.images(); }
+  void add_kernel_images(const KernelImages& images) override {
+    library_.add_images(images);
+    if (!timings_) return;
+    if (const auto found = images.find(timings_->image_name()); found != images.end())
+      timings_->add_image(found->second);
+  }
+  KernelImages kernel_images() const override {
+    KernelImages images = library_.images();
+    if (timings_)
+      if (std::vector<std::byte> times = timings_->image(); !times.empty())
+        images[timings_->image_name()] = std::move(times);
+    return images;
+  }
   std::vector<KernelReport> reports() const {
     std::vector<KernelReport> reports;
     for (const KernelLibrary::Report& report : library_.reports())
@@ -170,7 +206,35 @@ class CudaBackend final : public Backend {
   }
   std::unique_ptr<CudaStream> new_stream() {
     return std::make_unique<CudaStream>(device_.driver, device_.context, device_.info, library_,
-                                        planning_);
+                                        planning_, tuner_ ? &*tuner_ : nullptr);
+  }
+  CublasLt* open_cublaslt() {
+    const std::lock_guard lock(cublaslt_mutex_);
+    if (device_.driver && !std::exchange(cublaslt_tried_, true)) {
+      make_current();
+      cublaslt_ = CublasLt::open(library_dirs_);
+    }
+    return cublaslt_.get();
+  }
+  // Chooses kernels for what was planned, and takes no memory when it is done.
+  void tune() {
+    const std::vector<LinearTuner::Layer> layers = tuner_->wanted();
+    const std::vector<LinearTuner::Layer> unloaded = tuner_->take_unloaded();
+    if (layers.empty() && unloaded.empty()) return;
+    const auto begin = std::chrono::steady_clock::now();
+    CudaStream stream(device_.driver, device_.context, device_.info, library_, planning_);
+    std::vector<LinearTuner::Layer> all = layers;
+    all.insert(all.end(), unloaded.begin(), unloaded.end());
+    LinearTimer timer(*device_.driver, stream, cublaslt_.get(), all,
+                      std::min(free_bytes() - kTuningReserve, kMostTuningBytes));
+    for (const LinearTuner::Layer& layer : unloaded)
+      timer.launch_once(layer, {LinearKernel::kCublasLt});
+    for (const LinearTuner::Layer& layer : layers) tuner_->decide(layer, timer.measure(layer));
+    timings_->save();
+    if (!layers.empty())
+      log_info("[cuda] chose the fastest kernels for {} sizes of linear layers in {:.1f} s",
+               layers.size(),
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
   Uploader& uploader() {
     if (!uploader_) {
@@ -186,10 +250,15 @@ class CudaBackend final : public Backend {
 
   Opened device_;
   bool planning_ = false;
+  int64_t rebuilt_ = 0;  // kernels that were told of
   const std::string library_dirs_;
+  std::mutex cublaslt_mutex_;
+  bool cublaslt_tried_ = false;
   std::unique_ptr<CublasLt> cublaslt_;
   DiskCache cache_;
   KernelLibrary library_;
+  std::optional<TimingCache> timings_;  // these two where kernels are measured
+  std::optional<LinearTuner> tuner_;
   std::unique_ptr<CudaStream> upload_stream_;
   std::optional<Uploader> uploader_;
 };

@@ -14,7 +14,8 @@ struct CudaOptions {
   std::string arch;          // what kernels are compiled for; empty: the device's
   bool portable = false;     // only what every GPU since sm_80 has, as PTX of compute_80
   bool offline = false;      // no GPU: plans and compiles for `arch`, runs nothing
-  std::string cache_dir;     // of compiled kernels; empty: none
+  bool tune = true;          // measures which linear kernels are fastest; not portable or offline
+  std::string cache_dir;     // of compiled kernels and of measurements; empty: none
   std::string library_dirs;  // where NVRTC and cuBLASLt may lie, separated by ':'
 };
 

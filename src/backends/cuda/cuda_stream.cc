@@ -82,8 +82,13 @@ std::string describe(const KernelSpec& spec, const LaunchShape& shape) {
 }  // namespace
 
 CudaStream::CudaStream(const Driver* driver, CUcontext context, const DeviceInfo& device,
-                       KernelLibrary& library, const bool& planning)
-    : driver_(driver), context_(context), device_(device), library_(library), planning_(planning) {
+                       KernelLibrary& library, const bool& planning, LinearTuner* tuner)
+    : driver_(driver),
+      context_(context),
+      device_(device),
+      library_(library),
+      planning_(planning),
+      tuner_(tuner) {
   if (!driver_) return;
   make_current();
   driver_->check(driver_->cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");

@@ -14,6 +14,7 @@
 namespace brayton::cuda {
 
 class KernelLibrary;
+class LinearTuner;
 
 struct LaunchShape {
   std::array<unsigned, 3> grid{1, 1, 1};  // 0 is 1 along y and z
@@ -37,8 +38,9 @@ struct TensorMapDesc {
 class CudaStream final : public Stream {
  public:
   // Without a driver it can only plan. While `planning` is true, launches are noted in the library.
+  // Without a tuner linear kernels are chosen unmeasured.
   CudaStream(const Driver* driver, CUcontext context, const DeviceInfo& device,
-             KernelLibrary& library, const bool& planning);
+             KernelLibrary& library, const bool& planning, LinearTuner* tuner = nullptr);
   ~CudaStream() override;
   void synchronize() override;
   void copy_to_device(void* device, const void* pinned, size_t bytes) override;
@@ -49,6 +51,8 @@ class CudaStream final : public Stream {
   CUstream handle() const { return stream_; }
 
   const DeviceInfo& device() const { return device_; }
+  LinearTuner* tuner() const { return tuner_; }
+  bool planning() const { return planning_; }
 
   // Launches after what was launched before (on Hopper with programmatic dependence: the kernel
   // must call wait_for_dependency()). Parameters are passed by value, in the kernel's order and
@@ -78,6 +82,7 @@ class CudaStream final : public Stream {
   const DeviceInfo& device_;
   KernelLibrary& library_;
   const bool& planning_;
+  LinearTuner* const tuner_;
   CUstream stream_ = nullptr;
   std::optional<KernelSpec> last_;  // launched, for messages
   Buffer workspace_, counters_;

@@ -80,6 +80,7 @@ Backend& GpuTest::backend() {
     const char* portable = std::getenv("BRAYTON_TEST_PORTABLE");
     CudaOptions options;
     options.portable = portable && std::string_view(portable) == "1";
+    options.tune = false;  // tests name the kernels they are about
     options.library_dirs = BRAYTON_NVRTC_FOLDER;
     return make_cuda_backend(options).release();
   }();

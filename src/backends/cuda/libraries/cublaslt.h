@@ -9,7 +9,7 @@
 
 namespace brayton::cuda {
 
-// Without epilogues: y = x w^T in bf16 or f16, float32 sums. Not for several threads at once.
+// Without epilogues: y = x w^T in bf16 or f16, float32 sums. May be used by any number of threads.
 class CublasLt {
  public:
   // `folders`: where libcublasLt.so may lie, separated by ':'; the loader's places are tried too.
@@ -19,6 +19,11 @@ class CublasLt {
 
   // Enqueues the algorithm that cuBLASLt's heuristics put first. Throws Error(kEnvironment).
   void linear(CudaStream& stream, const LinearArgs& args);
+  // For programs: the algorithm is the first for `rows` rows (args' own number only where it cannot
+  // take it), so that numbers of rows share kernels, and one that gives the same bits every time.
+  // While planning only working memory is taken. Device memory is touched at an algorithm's first
+  // launch only, which must not be captured.
+  void linear_as(CudaStream& stream, const LinearArgs& args, int64_t rows);
   int64_t version() const;  // 130100: 13.1.0
 
  private:

@@ -1,4 +1,5 @@
-// The kernel table's linear: which of the kernels in linear_kernels.h computes a layer.
+// The kernel table's linear: which of the kernels in linear_kernels.h, or cuBLASLt, computes a
+// layer.
 #pragma once
 
 #include "backends/backend.h"
@@ -7,7 +8,7 @@
 
 namespace brayton::cuda {
 
-enum class LinearKernel { kGemv, kSkinny, kGemmHopper, kGemm, kSimple };
+enum class LinearKernel { kGemv, kSkinny, kGemmHopper, kGemm, kSimple, kCublasLt };
 
 struct LinearShape {
   DType dtype = DType::kBF16;
@@ -19,8 +20,10 @@ struct LinearShape {
   bool y_aligned = true;  // the same, and bias
 };
 
+// By a model, without cuBLASLt.
 LinearKernel choose_linear(const LinearShape& shape, const DeviceInfo& device);
 
+// By measurements where the stream's backend has them.
 void linear(Stream& stream, const LinearArgs& args);
 
 }  // namespace brayton::cuda

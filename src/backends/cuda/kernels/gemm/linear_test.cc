@@ -19,9 +19,11 @@ TEST(ChooseLinear, ByRows) {
   for (const DeviceInfo& device : {h100(), a100()}) {
     for (const int64_t rows : {1, 2, 3, 4})
       EXPECT_EQ(choose_linear(shape(rows), device), LinearKernel::kGemv);
-    for (const int64_t rows : {5, 16, 64})
+    for (const int64_t rows : {5, 16, 32})
       EXPECT_EQ(choose_linear(shape(rows), device), LinearKernel::kSkinny);
   }
+  EXPECT_EQ(choose_linear(shape(64), a100()), LinearKernel::kSkinny);
+  EXPECT_EQ(choose_linear(shape(64), h100()), LinearKernel::kGemmHopper);
   for (const int64_t rows : {65, 128, 8192}) {
     EXPECT_EQ(choose_linear(shape(rows), h100()), LinearKernel::kGemmHopper);
     EXPECT_EQ(choose_linear(shape(rows), a100()), LinearKernel::kGemm);
