@@ -59,6 +59,7 @@ void bench_latency_command(const BenchOptions& o) {
                       {"itl_ms", to_json(report.itl_ms)},
                       {"step_ms", to_json(report.step_ms)},
                       {"decode_tok_s", report.decode_tok_s},
+                      {"floor_ms", report.floor_ms},
                       {"fraction_of_floor", report.fraction_of_floor},
                       {"read_bandwidth_gb_s", report.read_bandwidth / 1e9},
                       {"batch", o.batch},

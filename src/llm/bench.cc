@@ -164,10 +164,11 @@ LatencyReport bench_latency(LLM& llm, int64_t batch, int64_t input, int64_t outp
   report.itl_ms = percentiles(gaps);
   report.step_ms = percentiles(decode_steps(arrivals, first));
   report.read_bandwidth = bandwidth;
+  const double floor =
+      static_cast<double>(llm.decode_read_bytes(batch, input + output / 2)) / bandwidth;
+  report.floor_ms = floor * 1e3;
   if (later_tokens > 0 && last > first) {
     report.decode_tok_s = static_cast<double>(later_tokens) / seconds(last - first);
-    const double floor =
-        static_cast<double>(llm.decode_read_bytes(batch, input + output / 2)) / bandwidth;
     report.fraction_of_floor = floor * report.decode_tok_s / static_cast<double>(batch);
   }
   return report;

@@ -24,7 +24,8 @@ struct LatencyReport {
   Percentiles step_ms;           // the same while the whole batch decodes
   double decode_tok_s = 0;       // all sequences together, first tokens excluded
   double read_bandwidth = 0;     // bytes/s, measured in this run
-  double fraction_of_floor = 0;  // least time to read weights and cache / time of a decode step
+  double floor_ms = 0;           // least time to read weights and cache once, half way
+  double fraction_of_floor = 0;  // of the mean time of a decode step
 };
 
 // `batch` sequences of `input` random ids, `output` tokens each, end tokens ignored; before it the
