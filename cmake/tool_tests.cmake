@@ -1,6 +1,6 @@
 # The checks of tools/: their own test, and those that need the build.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
-add_test(NAME tools_checks COMMAND ${Python3_EXECUTABLE} -B -m unittest checks_test
+add_test(NAME tools_checks COMMAND ${Python3_EXECUTABLE} -B -m unittest checks_test performance_test
          WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/tools)
 set_tests_properties(tools_checks PROPERTIES LABELS cpu)
 

@@ -34,7 +34,7 @@ step() {
   if ((rc == 0)); then
     printf '%-12s %6.1f s\n' "$name" "$(< "$work/$name.s")" >&2
   else
-    printf '%-12s failed with exit code %s (124: more than %s s):\n' "$name" "$rc" "$limit" >&2
+    printf '%-12s failed with exit code %s (limit %s s):\n' "$name" "$rc" "$limit" >&2
     tail -n 5 "$work/$name.log" >&2
     rm "$work/$name.json"
     failed=1

@@ -61,13 +61,14 @@ def unit(digits, name):
 
 MS, US, S, TIMES, TFLOPS = unit(2, "ms"), unit(1, "µs"), unit(1, "s"), unit(3, "×"), unit(0, "TFLOP/s")
 TARGETS = [
-    Target("decode, 1 sequence, context 128 to 1k: share of the floor", "decode_b1_share", 0.88, 0.92,
-           percent, least=True, share=lambda summary, value: value),
+    Target("decode, 1 sequence, context 128 to 1k: share of the time to read all weights", "decode_b1_share",
+           0.88, 0.92, percent, least=True,
+           share=lambda summary, value: summary.get("decode_b1_share_without_table")),
     Target("decode step, 64 sequences, context 128 to 384", "step_b64_ms", 6.7, 6.2, MS,
            share=over("step_b64_floor_ms")),
     Target("decode step, 256 sequences, the same", "step_b256_ms", 9.6, 9.0, MS,
            share=over("step_b256_floor_ms")),
-    Target("time to first token, 128 tokens in", "ttft_128_ms", 7.0, 6.0, MS, share=over("weights_floor_ms")),
+    Target("time to first token, 128 tokens in", "ttft_128_ms", 7.0, 6.0, MS, share=over("step_b1_floor_ms")),
     Target("time to first token, 2048 tokens in", "ttft_2048_ms", 48.0, 45.0, MS,
            share=over("prefill_2048_bound_ms")),
     Target("GEMM beside cuBLASLt, the least", "gemm_vs_cublaslt_min", 0.97, 1.03, TIMES, least=True),
@@ -115,7 +116,9 @@ def tables(summary, kernels, plot):
         ceilings.append(f"cuBLASLt multiplies at {summary['matrix_rate'] * 1e-12:.0f} TFLOP/s")
     facts = [summary.get("gpu"), summary.get("driver") and f"driver {summary['driver']}",
              summary.get("commit") and f"commit {summary['commit']}", summary.get("date"), *ceilings]
-    lines = [", ".join(filter(None, facts)) + ".", "", *target_table(summary)]
+    lines = [", ".join(filter(None, facts)) + ".", "", *target_table(summary), "",
+             "The limit of a decode step is the time to read the cache and all weights but the embedding table, of which a",
+             "step reads a few rows; the first line's measured share counts the table too, as its target does."]
     if kernels.get("rows"):
         lines += ["", "## Kernels", "", f"![Roofline]({plot})", "",
                   "Weights, KV cache and large logits come from memory; other inputs fit into the cache, as in a model, so that",

@@ -318,7 +318,8 @@ TEST(EngineFile, SurvivesForgedTables) {
     std::memcpy(&header, bytes.data(), sizeof header);
     const uint64_t rest = (bytes.size() - sizeof header) / sizeof(SectionEntry);
     std::vector<SectionEntry> table(std::min<uint64_t>(header.sections, rest));
-    std::memcpy(table.data(), bytes.data() + sizeof header, table.size() * sizeof(SectionEntry));
+    if (!table.empty())
+      std::memcpy(table.data(), bytes.data() + sizeof header, table.size() * sizeof(SectionEntry));
     header.hash = header_hash(header, table);
     std::memcpy(bytes.data(), &header, sizeof header);
     if (bytes == good) continue;

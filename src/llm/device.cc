@@ -18,7 +18,7 @@ CudaOptions cuda_options(const LoadOptions& options) {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_device(const LoadOptions& options, KernelChoice choice) {
+std::unique_ptr<Backend> open_device(const LoadOptions& options) {
   const std::string& name = options.device;
   if (name == "cpu" || (name == "auto" && !cuda_unavailable().empty())) {
     if (options.threads < 0 || options.threads > 1024)
@@ -28,7 +28,6 @@ std::unique_ptr<Backend> open_device(const LoadOptions& options, KernelChoice ch
                              .level = options.cpu_level});
   }
   CudaOptions cuda = cuda_options(options);
-  cuda.tune = choice == KernelChoice::kMeasured;
   if (name == "cuda" || name == "auto") return make_cuda_backend(cuda);
   if (name.starts_with("cuda:")) {
     const char* const end = name.data() + name.size();

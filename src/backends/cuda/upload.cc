@@ -30,7 +30,7 @@ void in_parallel(int64_t count, const Work& work) {
 
 void Uploader::copy(const TensorView& host, DType dtype, void* device) {
   BRAYTON_CHECK(host.contiguous());
-  if (!driver_) return;
+  if (!driver_ || !host.data) return;  // planning: memory without contents
   auto* to = static_cast<std::byte*>(device);
   if (host.dtype == dtype)
     copy_bytes(static_cast<const std::byte*>(host.data), static_cast<size_t>(host.bytes()), to);
