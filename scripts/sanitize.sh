@@ -11,6 +11,7 @@ model="$(bash scripts/fetch-model.sh)"
 bash scripts/fetch-cuda.sh > /dev/null || (($? == 2))
 cmake --preset "$preset" -DBRAYTON_SMOLLM2="$model"
 ninja -C "build/$preset"
-export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_stack_use_after_return=1}"
+# Off: with it gcc 12 misaligns vectors of 64 bytes on the stack (GCC bug 110027).
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_stack_use_after_return=0}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 ctest --test-dir "build/$preset" -L cpu -j 2 --output-on-failure

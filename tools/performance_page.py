@@ -122,7 +122,7 @@ def tables(summary, kernels, plot):
     if kernels.get("rows"):
         lines += ["", "## Kernels", "", f"![Roofline]({plot})", "",
                   "Weights, KV cache and large logits come from memory; other inputs fit into the cache, as in a model, so that",
-                  "short rows may exceed their bound. Linears are our own kernels; programs take the fastest that was measured.",
+                  "short rows may exceed their bound. Linears are what a program takes: the fastest kernel measured, cuBLASLt's among them.",
                   "", *kernel_table(kernels["rows"])]
     return "\n".join(lines)
 

@@ -27,9 +27,9 @@ struct KernelBench {
   std::vector<KernelTime> rows;
 };
 
-// LLaMA-3.1-8B's shapes in bfloat16, and 70B's halves for linears. Linears are our own kernels, as
-// chosen without measuring; programs may take others. Only rows whose "kernel shape"
-// matches the regular expression `filter` (all when empty). `done` is called after each row.
+// LLaMA-3.1-8B's shapes in bfloat16, and 70B's halves for linears. Linears are what a program
+// takes: the fastest kernel measured, a library's among them. Only rows whose "kernel shape" matches
+// the regular expression `filter` (all when empty). `done` is called after each row.
 KernelBench bench_kernels(const LoadOptions& options, const std::string& filter,
                           const std::function<void(const KernelTime&)>& done = {});
 

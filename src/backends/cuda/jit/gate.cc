@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <tuple>
 
 #include "core/format.h"
 
@@ -22,22 +21,6 @@ GateResult check_gate(const KernelStats& stats) {
         }))
       result.faults.push_back(warning);
   return result;
-}
-
-std::string gate_table(std::vector<GateRow> rows) {
-  std::ranges::sort(rows, {}, [](const GateRow& row) { return std::tie(row.arch, row.kernel); });
-  size_t width = std::string_view("kernel").size();
-  for (const GateRow& row : rows) width = std::max(width, row.kernel.size());
-  std::string table =
-      format("{:10}  {:{}}  {:>9}  {:>12}\n", "arch", "kernel", width, "registers", "shared bytes");
-  for (const GateRow& row : rows) {
-    table += format("{:10}  {:{}}  {:>9}  {:>12}", row.arch, row.kernel, width, row.stats.registers,
-                    row.stats.shared_bytes);
-    const GateResult result = check_gate(row.stats);
-    if (!result.passed()) table += format("  FAILS: {}", fmt::join(result.faults, "; "));
-    table += '\n';
-  }
-  return table;
 }
 
 }  // namespace brayton::cuda

@@ -1,7 +1,6 @@
 // What no compiled kernel may do: spill, keep arrays in memory, lose its tensor core pipeline.
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 
@@ -17,14 +16,5 @@ struct GateResult {
 // Fails on spills, stack frames and the assembler's remarks C7508 (setmaxnreg ignored) and C7510,
 // C7514, C7519 (wgmma serialised).
 GateResult check_gate(const KernelStats& stats);
-
-struct GateRow {
-  std::string kernel;  // KernelSpec::str()
-  std::string arch;
-  KernelStats stats;
-};
-
-// A line per kernel: registers, static shared memory, faults; sorted by architecture and kernel.
-std::string gate_table(std::vector<GateRow> rows);
 
 }  // namespace brayton::cuda

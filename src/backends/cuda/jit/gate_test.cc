@@ -30,16 +30,5 @@ TEST(GateTest, NamesEveryFault) {
             3u);
 }
 
-TEST(GateTest, PrintsATable) {
-  const std::string table = gate_table({{"norm:b D=4096", "sm_90a", {.registers = 40}},
-                                        {"norm:a", "sm_90a", {168, 1024, 0, 64, {}}},
-                                        {"norm:c", "sm_80", {.registers = 32}}});
-  EXPECT_EQ(table,
-            "arch        kernel         registers  shared bytes\n"
-            "sm_80       norm:c                32             0\n"
-            "sm_90a      norm:a               168          1024  FAILS: a stack frame of 64 bytes\n"
-            "sm_90a      norm:b D=4096         40             0\n");
-}
-
 }  // namespace
 }  // namespace brayton::cuda
