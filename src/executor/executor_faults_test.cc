@@ -80,6 +80,28 @@ TEST_P(ExecutorFaults, CancelsWhatWaitsAndWhatRuns) {
   expect_idle(executor);
 }
 
+// A step whose logits never come leaves no tokens behind for the steps after it.
+TEST_P(ExecutorFaults, LogitsThatNeverComeDoNotShiftLaterAnswers) {
+  class Failing : public FakeProgram {
+   public:
+    using FakeProgram::FakeProgram;
+    TensorView host_logits() override {
+      if (steps == 3 && armed.exchange(false))
+        throw Error(ErrorCode::kEnvironment, "[cuda] the copy failed");
+      return FakeProgram::host_logits();
+    }
+    std::atomic<bool> armed = true;
+  };
+  Executor executor(std::make_shared<Failing>(default_options()), {.depth = GetParam()});
+  const Ids prompt = prompt_that_goes_on_for(20);
+  const RequestResult failed = executor.await(executor.enqueue(make_request(prompt, 20)));
+  EXPECT_EQ(failed.error, "[cuda] the copy failed");
+  for (int again = 0; again < 2; ++again)
+    EXPECT_EQ(ids_of(executor.await(executor.enqueue(make_request(prompt, 20)))),
+              FakeProgram::greedy_answer(prompt, 20));
+  expect_idle(executor);
+}
+
 TEST_P(ExecutorFaults, AFaultOfAStepEndsItsRequestsAndTheLoopGoesOn) {
   for (const bool standard : {true, false}) {
     auto program = make_program();
@@ -96,8 +118,7 @@ TEST_P(ExecutorFaults, AFaultOfAStepEndsItsRequestsAndTheLoopGoesOn) {
     EXPECT_EQ(failed.finish_reason, FinishReason::kError);
     EXPECT_EQ(failed.error,
               standard ? "[cuda] the device is lost" : "an exception that is no std::exception");
-    EXPECT_EQ(failed.tokens.size(),
-              4u - GetParam());  // those of a step under way are lost  // positions 5 to 7
+    EXPECT_EQ(failed.tokens.size(), 4u - GetParam());  // those of a step under way are lost
     const RequestResult sound = executor.await(executor.enqueue(make_request(prompt, 20)));
     EXPECT_EQ(ids_of(sound), FakeProgram::greedy_answer(prompt, 20));
     expect_idle(executor);

@@ -299,7 +299,8 @@ void Loop::finish_all(FinishReason reason, const std::string& error) {
 
 // Forgets the steps under way; what they computed for is removed with its request.
 void Loop::abandon_flights() {
-  under_way_ = 0;
+  std::vector<SampledToken> dropped;
+  for (; under_way_ > 0; --under_way_) error_of([&] { sampler_->collect(dropped); });
   for (auto at = active_.begin(); at != active_.end();) {
     ActiveRequest& active = *(at++)->second;
     active.steps_under_way = 0;

@@ -20,12 +20,13 @@ class HostStepSampler final : public StepSampler {
   }
   void release(int64_t slot) override { sampler_.release(slot); }
   void launch(Runner& runner, std::span<const Sampler::Row> rows) override {
-    std::vector<SampledToken>& sampled = launched_.emplace_back();
+    std::vector<SampledToken> sampled;
     sampler_.sample(runner.host_logits(), rows, sampled);
-    if (depth_ == 1) return;
-    // The next step is launched before the tokens are collected: it finds them by slot.
-    auto* by_slot = program_.device_sampled().as<int32_t>();
-    for (size_t i = 0; i < rows.size(); ++i) by_slot[rows[i].slot] = sampled[i].output.token;
+    if (depth_ > 1) {  // the next step is launched before the tokens are collected: by slot
+      auto* by_slot = program_.device_sampled().as<int32_t>();
+      for (size_t i = 0; i < rows.size(); ++i) by_slot[rows[i].slot] = sampled[i].output.token;
+    }
+    launched_.push_back(std::move(sampled));  // a launch that throws leaves nothing to collect
   }
   void collect(std::vector<SampledToken>& sampled) override {
     sampled = std::move(launched_.front());

@@ -64,7 +64,6 @@ class LoadedProgram final : public Program {
   void launch(const StepInputs& inputs) override;
   TensorView device_logits() const override { return slots_.at(plan_.logits).at(sizes_); }
   TensorView host_logits() override;
-  TensorView device_slots() const override { return buffers_->arrays().slots; }
   TensorView device_sampled() const override { return sampled_view_; }
   std::vector<std::pair<std::string, double>> take_profile() override;
 

@@ -72,8 +72,7 @@ class Program {
   virtual bool samples_on_device() const = 0;
   virtual Backend& backend() const = 0;
   virtual Stream& stream() const = 0;
-  // [S] i32 by row of the step, and [max_sequences] i32 by slot: on the device.
-  virtual TensorView device_slots() const = 0;
+  // [max_sequences] i32 on the device: the token that each slot drew last.
   virtual TensorView device_sampled() const = 0;
 
   // Seconds of device time by op since the last call; empty unless options().profile.

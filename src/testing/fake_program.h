@@ -56,7 +56,6 @@ class FakeProgram : public Program {
   bool samples_on_device() const override { return false; }
   Backend& backend() const override { throw std::logic_error("no backend"); }
   Stream& stream() const override { throw std::logic_error("no stream"); }
-  TensorView device_slots() const override { return {}; }
   TensorView device_sampled() const override {
     return {sampled_.data(), DType::kI32, Shape{static_cast<int64_t>(sampled_.size())}};
   }

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -11,8 +10,6 @@
 
 namespace brayton::cuda {
 namespace {
-
-std::atomic<int64_t> allocations{0};
 
 Buffer reserve_addresses(size_t bytes) {
   void* data = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -29,7 +26,6 @@ Buffer allocate_device(const Driver* driver, size_t bytes) {
   if (!driver) return reserve_addresses(bytes);
   CUdeviceptr data = 0;
   driver->check(driver->cuMemAlloc(&data, bytes), "cuMemAlloc", format("{} bytes", bytes));
-  allocations.fetch_add(1, std::memory_order_relaxed);
   Buffer buffer(reinterpret_cast<void*>(data), bytes,
                 [driver](void* p) { driver->cuMemFree(reinterpret_cast<CUdeviceptr>(p)); });
   driver->check(driver->cuMemsetD8Async(data, 0, bytes, nullptr), "cuMemsetD8Async",
@@ -50,7 +46,5 @@ Buffer allocate_pinned(const Driver* driver, size_t bytes) {
   std::memset(data, 0, bytes);
   return Buffer(data, bytes, [driver](void* p) { driver->cuMemFreeHost(p); });
 }
-
-int64_t allocation_count() { return allocations.load(std::memory_order_relaxed); }
 
 }  // namespace brayton::cuda

@@ -13,6 +13,4 @@ namespace brayton::cuda {
 Buffer allocate_device(const Driver* driver, size_t bytes);
 Buffer allocate_pinned(const Driver* driver, size_t bytes);
 
-int64_t allocation_count();  // calls of allocate_device that reached the driver, in this process
-
 }  // namespace brayton::cuda

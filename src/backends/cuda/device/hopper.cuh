@@ -71,7 +71,6 @@ __device__ __forceinline__ void prefetch_tensor_map(const TensorMap* map) {
 }
 
 constexpr uint64_t kEvictFirst = 0x12F0000000000000ull;
-constexpr uint64_t kEvictLast = 0x14F0000000000000ull;
 
 // Coordinates are innermost first. One thread issues; the barrier gets the box's bytes.
 __device__ __forceinline__ void copy_tensor_2d(void* to, const TensorMap* map, uint64_t* barrier,
@@ -127,15 +126,6 @@ __device__ __forceinline__ void store_wait_read() {
 template <int kPending>
 __device__ __forceinline__ void store_wait() {
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kPending) : "memory");
-}
-// `bytes` contiguous bytes, a multiple of 16, both addresses 16-byte aligned.
-__device__ __forceinline__ void copy_bulk(void* to, const void* from, uint32_t bytes,
-                                          uint64_t* barrier) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-          "r"(shared_address(to)),
-      "l"(from), "r"(bytes), "r"(shared_address(barrier))
-      : "memory");
 }
 
 template <int kRegisters>

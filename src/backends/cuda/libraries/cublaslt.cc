@@ -46,7 +46,6 @@ struct Heuristic {
 struct Functions {
   Status (*create)(Handle*);
   Status (*destroy)(Handle);
-  size_t (*version)();
   Status (*product_create)(Descriptor*, int compute, int scale);
   Status (*product_destroy)(Descriptor);
   Status (*product_set)(Descriptor, int attribute, const void*, size_t);
@@ -128,7 +127,6 @@ std::unique_ptr<CublasLt> CublasLt::open(const std::string& folders) {
   };
   load(f.create, "cublasLtCreate");
   load(f.destroy, "cublasLtDestroy");
-  load(f.version, "cublasLtGetVersion");
   load(f.product_create, "cublasLtMatmulDescCreate");
   load(f.product_destroy, "cublasLtMatmulDescDestroy");
   load(f.product_set, "cublasLtMatmulDescSetAttribute");
@@ -150,8 +148,6 @@ CublasLt::~CublasLt() {
   for (const auto& [key, product] : state_->products) state_->destroy(product);
   state_->functions.destroy(state_->handle);
 }
-
-int64_t CublasLt::version() const { return static_cast<int64_t>(state_->functions.version()); }
 
 void CublasLt::State::destroy(const Product& p) const {
   if (p.product) functions.product_destroy(p.product);

@@ -24,7 +24,6 @@ class CublasLt {
   // While planning only working memory is taken. Device memory is touched at an algorithm's first
   // launch only, which must not be captured.
   void linear_as(CudaStream& stream, const LinearArgs& args, int64_t rows);
-  int64_t version() const;  // 130100: 13.1.0
 
  private:
   struct State;
